@@ -1,0 +1,214 @@
+//! The store: what the executor and the client need of a database, in about a dozen methods over batches.
+//!
+//! A store knows runs, entries, messages, leases and wake times. It never interprets a [`Fact`]: what an operation
+//! means is the business of [`crate::ops`].
+//!
+//! # The life of a row
+//!
+//! ```text
+//!              create                claim                    commit(Finish)
+//!   (nothing) --------> Ready ---------------> Running ------------------------> Completed | Failed | Cancelled
+//!                 |       ^  ^                  |   ^                                 |
+//!        delay    v       |  |   close, rescue  |   | claim (wake_at <= now)          | sweep
+//!              Waiting ---+  +------------------+   |                                 v
+//!                 |  message or resume          |   |                              (deleted)
+//!                 +-----------------------------|---+
+//!                 ^          commit(HangUp)     |
+//!                 +-----------------------------+--- commit(Park) --> Parked -- resume --> Ready
+//! ```
+//!
+//! # The four protocols
+//!
+//! **Fence.** A run belongs to the executor that claimed it until that executor hangs it up, finishes it, parks it,
+//! closes, or is declared dead by [`Store::rescue`]. Every [`Store::commit`] proves in its own transaction, under a
+//! lock that a rescuer must wait for, that its executor is alive: registered, not rescued, lease not run out by the
+//! store's clock. Else it writes nothing and answers [`StoreError::LeaseLost`].
+//!
+//! **Inbox.** A message is a row in the inbox of its run and `mail += 1` on the run's row, in one transaction that
+//! locks the run's row. The message's `seq` is the new value of `mail`: per run without gaps, from 1. A `Waiting` run
+//! becomes `Ready`; a `Running` run stays and its owner is woken with [`Wakeup::Mail`]; a `Ready` or `Parked` run
+//! keeps its state; a message to a run that is over is dropped. A `HangUp` says how many messages its owner has
+//! `seen`: when `mail` is greater by then, the run becomes `Ready` and not `Waiting`, so that no message slips
+//! between "nothing there" and "hung up". (Postgres: the comparison must be made on the locked row itself; a
+//! subquery on the inbox would look at an old snapshot.)
+//!
+//! **Events.** Emitting and waiting serialise on the topic `(name, key)`. Emitting gives the event the next `seq` of
+//! its topic (from 1, without gaps), buffers it for its retention, and sends it to the inbox of every subscription
+//! of the topic with `after < seq`, which ends that subscription. Subscribing looks first: if a buffered event has
+//! `seq > after`, the lowest such is sent to the inbox of the subscriber at once and no subscription is made. The
+//! message's fact has the subscription's key, `Phase::Ok`, the event's payload, and `mark = Some(seq)`.
+//!
+//! **Unknown commits.** [`StoreError::Unknown`] says that the connection was lost in or after the commit, so that
+//! nobody knows whether it took place. The caller asks [`Store::landed`] and never repeats blindly.
+//!
+//! Rows are locked in one order everywhere, so that no two batches deadlock: executor, topics by `(name, key)`, runs
+//! by id, the rest.
+
+mod error;
+mod types;
+
+pub use error::StoreError;
+pub use types::*;
+
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::ids::{ExecutorId, RunId, Timestamp};
+use crate::journal::Entry;
+
+#[cfg(doc)]
+use crate::journal::Fact;
+
+/// A database that keeps runs. Implemented by Postgres, SQLite and memory; [`crate::conformance`] has its rules as
+/// tests.
+///
+/// Every method is one transaction over its whole batch unless it says otherwise, and takes no step back on success:
+/// what it returned `Ok` for is durable. "Now" is always the store's own clock.
+#[async_trait]
+pub trait Store: Debug + Send + Sync + 'static {
+    /// Creates the schema, or brings it to this version. Guarded against two migrators; does nothing when all is done.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Schema`] when the schema is newer than this code.
+    async fn migrate(&self) -> Result<(), StoreError>;
+
+    /// Registers an executor with a lease of `lease` from now. `name` (host and process id, say) is for people.
+    /// Returns now.
+    async fn register(&self, executor: ExecutorId, name: &str, lease: Duration) -> Result<Timestamp, StoreError>;
+
+    /// Renews the lease of `executor` to `lease` from now, and tells what it should know.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::LeaseLost`] when it was rescued or its lease has run out already: a lease that ran out is never
+    /// renewed.
+    async fn heartbeat(&self, executor: ExecutorId, lease: Duration) -> Result<Heartbeat, StoreError>;
+
+    /// Ends an executor in good order: its runs become `Ready`, their crash count is left alone, and it is
+    /// forgotten. Returns how many runs it handed over. Closing one that is not registered does nothing.
+    async fn close(&self, executor: ExecutorId) -> Result<u64, StoreError>;
+
+    /// Takes the runs of dead executors over: marks every executor whose lease has run out as dead (waiting for
+    /// commits of it that are under way), then makes up to `limit` runs of dead executors `Ready`. A dead executor
+    /// is forgotten when it has no runs left.
+    ///
+    /// For each run: when its journal is longer than at the last rescue, its crash count is set to 1, else it is
+    /// raised by one. A run whose count exceeds `max_crashes` is parked with code `POISONED` instead.
+    async fn rescue(&self, max_crashes: u32, limit: usize) -> Result<Rescued, StoreError>;
+
+    /// Creates runs, in order. Creating is idempotent by id and by `invoke_id`: when a run with the same id, or the
+    /// same `invoke_id`, exists and has the same workflow and input digest, that run is the answer; else it's a
+    /// conflict. Duplicates within the batch count as well.
+    ///
+    /// With [`NewRun::owner`], the run is created as `Running` and owned, provided that executor holds its lease by
+    /// the same check as in a commit; if it doesn't, the run is created as `Ready` ([`Created::owned`] tells).
+    /// With [`NewRun::delay`] it is created as `Waiting`, due at now + delay.
+    ///
+    /// With `atomic`, a conflict creates nothing and is returned as [`StoreError::Conflict`] with its index. Without,
+    /// it is that item's answer and the others are created.
+    async fn create(&self, runs: &[NewRun], atomic: bool) -> Result<Vec<CreateOutcome>, StoreError>;
+
+    /// Claims runs that are `Ready` (oldest `ready_at` first) or `Waiting` and due (`wake_at <= now`, earliest first),
+    /// up to the room of each queue, and only of the workflows and versions given. They become `Running`, owned by
+    /// the executor, and are returned with their whole journal (by position) and inbox (by seq).
+    ///
+    /// Concurrent claimers never get the same run and never wait for each other. The executor's lease is checked as
+    /// in a commit.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::LeaseLost`].
+    async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError>;
+
+    /// Commits turns of runs that `executor` owns: see [`Turn`] for what one holds. One transaction.
+    ///
+    /// The answer has one [`TurnOutcome`] per turn, in order. A turn that isn't `Done` has written nothing; the others
+    /// have. Entries of one turn have consecutive positions. Turns of a batch belong to different runs.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is written in any case but `Unknown`. [`StoreError::LeaseLost`]; [`StoreError::PositionTaken`] when an
+    /// entry's position exists; [`StoreError::Unknown`].
+    async fn commit(&self, executor: ExecutorId, turns: &[Turn]) -> Result<Committed, StoreError>;
+
+    /// Whether the journal of `run` has an entry at `position`: resolves an unknown commit. Waits for a transaction
+    /// that is still writing it, or answers after such a one has ended.
+    async fn landed(&self, run: RunId, position: u32) -> Result<bool, StoreError>;
+
+    /// Sends messages and emits events from outside a run. One transaction. Emitting is idempotent by the event's id.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::BufferFull`] when a topic would hold more than `max_buffered` events: nothing is sent then.
+    async fn deliver(
+        &self,
+        sends: &[NewMessage],
+        emits: &[NewEvent],
+        max_buffered: u64,
+    ) -> Result<Vec<SendOutcome>, StoreError>;
+
+    /// The messages of runs that `executor` owns, up to `limit`, ordered by run and seq. A message is returned again until a
+    /// commit consumed it.
+    async fn mail(&self, executor: ExecutorId, limit: usize) -> Result<Vec<Mail>, StoreError>;
+
+    /// Looks runs up. The answer has one item per reference, in order.
+    async fn find(&self, refs: &[RunRef]) -> Result<Vec<Option<RunRecord>>, StoreError>;
+
+    /// Lists runs, newest id first. Payloads are included.
+    async fn list(&self, filter: &ListFilter) -> Result<Vec<RunRecord>, StoreError>;
+
+    /// Entries of one run from position `from`, up to `limit`, in order.
+    async fn journal(&self, run: RunId, from: u32, limit: usize) -> Result<Vec<Entry>, StoreError>;
+
+    /// Makes parked runs `Ready` again, with a crash count of 0. Returns how many.
+    async fn resume(&self, which: &Resume) -> Result<u64, StoreError>;
+
+    /// Deletes up to `limit` runs whose time has come, with their journals, inboxes and subscriptions, and up to
+    /// `limit` events whose retention is over (a topic without events and subscriptions keeps its last seq).
+    ///
+    /// A run's time comes `retain` after it ended. A child is kept as long as its parent: when the parent is deleted,
+    /// the child loses its parent and, if it is over, its time has come.
+    async fn sweep(&self, limit: usize) -> Result<Swept, StoreError>;
+
+    /// Calls `sink` for every [`Wakeup`], from any thread, until the guard is dropped. Wake-ups may come too often;
+    /// when they may have been lost the store sends [`Wakeup::Lost`]. `sink` never blocks.
+    fn watch(&self, sink: WakeSink) -> WatchGuard;
+
+    /// Closes connections in good order. Later calls may fail with [`StoreError::Unavailable`].
+    async fn shutdown(&self);
+
+    /// The store itself, for code that knows which it is (`ctx.transaction`).
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// What is called with each [`Wakeup`].
+pub type WakeSink = Arc<dyn Fn(Wakeup) + Send + Sync>;
+
+/// Ends a [`Store::watch`] when dropped.
+pub struct WatchGuard(Option<Box<dyn FnOnce() + Send + Sync>>);
+
+impl WatchGuard {
+    /// A guard that calls `end` when dropped.
+    pub fn new(end: impl FnOnce() + Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(end)))
+    }
+}
+
+impl Drop for WatchGuard {
+    fn drop(&mut self) {
+        if let Some(end) = self.0.take() {
+            end();
+        }
+    }
+}
+
+impl Debug for WatchGuard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WatchGuard")
+    }
+}

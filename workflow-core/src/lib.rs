@@ -1,6 +1,8 @@
 //! The replay machine of `workflow`: what a workflow's code may ask for, what is journaled of it, and what a database
 //! has to do. No runtime, no clock, no IO: core decides, the executor acts.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod ctx;
 pub mod failure;
 pub mod ids;

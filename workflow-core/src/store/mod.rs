@@ -27,19 +27,25 @@
 //! **Inbox.** A message is a row in the inbox of its run and `mail += 1` on the run's row, in one transaction that
 //! locks the run's row. The message's `seq` is the new value of `mail`: per run without gaps, from 1. A `Waiting` run
 //! becomes `Ready`; a `Running` run stays and its owner is woken with [`Wakeup::Mail`]; a `Ready` or `Parked` run
-//! keeps its state; a message to a run that is over is dropped. A `HangUp` says how many messages its owner has
-//! `seen`: when `mail` is greater by then, the run becomes `Ready` and not `Waiting`, so that no message slips
-//! between "nothing there" and "hung up". (Postgres: the comparison must be made on the locked row itself; a
-//! subquery on the inbox would look at an old snapshot.)
+//! keeps its state; a message to a run that is over is dropped. Messages of one batch are numbered in
+//! its order. A `HangUp` says how many messages its owner has `seen`: when `mail` is greater by then, the run becomes
+//! `Ready` and not `Waiting`, so that no message slips between "nothing there" and "hung up". (Postgres: the
+//! comparison must be made on the locked row itself; a subquery on the inbox would look at an old snapshot.)
 //!
 //! **Events.** Emitting and waiting serialise on the topic `(name, key)`. Emitting gives the event the next `seq` of
 //! its topic (from 1, without gaps), buffers it for its retention, and sends it to the inbox of every subscription
 //! of the topic with `after < seq`, which ends that subscription. Subscribing looks first: if a buffered event has
 //! `seq > after`, the lowest such is sent to the inbox of the subscriber at once and no subscription is made. The
-//! message's fact has the subscription's key, `Phase::Ok`, the event's payload, and `mark = Some(seq)`.
+//! message's fact has the subscription's key, `Phase::Ok`, the event's payload, and `mark = Some(seq)`. An event stays
+//! buffered for its retention whether somebody got it or not; from then on it is as if deleted, swept or not. Emitting
+//! an event whose id is still buffered, or earlier in the batch, does nothing.
 //!
 //! **Unknown commits.** [`StoreError::Unknown`] says that the connection was lost in or after the commit, so that
 //! nobody knows whether it took place. The caller asks [`Store::landed`] and never repeats blindly.
+//!
+//! **Instants.** A run has a wake time only while it is `Waiting`. A duration that leads further than the store's
+//! calendar (`Duration::MAX`) is a very long one: never an error, never an instant in the past. Durations are rounded
+//! up to the microsecond, so that nothing is early.
 //!
 //! Rows are locked in one order everywhere, so that no two batches deadlock: executor, topics by `(name, key)`, runs
 //! by id, the rest.
@@ -77,11 +83,11 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// [`StoreError::Schema`] when the schema is newer than this code.
     async fn migrate(&self) -> Result<(), StoreError>;
 
-    /// Registers an executor with a lease of `lease` from now. `name` (host and process id, say) is for people.
-    /// Returns now.
+    /// Registers an executor, under an id that was never used before, with a lease of `lease` from now. `name` (host
+    /// and process id, say) is for people. Returns now.
     async fn register(&self, executor: ExecutorId, name: &str, lease: Duration) -> Result<Timestamp, StoreError>;
 
-    /// Renews the lease of `executor` to `lease` from now, and tells what it should know.
+    /// Renews the lease of `executor` to `lease` from now (also when it was longer), and tells what it should know.
     ///
     /// # Errors
     ///
@@ -90,35 +96,39 @@ pub trait Store: Debug + Send + Sync + 'static {
     async fn heartbeat(&self, executor: ExecutorId, lease: Duration) -> Result<Heartbeat, StoreError>;
 
     /// Ends an executor in good order: its runs become `Ready`, their crash count is left alone, and it is
-    /// forgotten. Returns how many runs it handed over. Closing one that is not registered does nothing.
+    /// forgotten. Returns how many runs it handed over. Closing one that is not registered, or was found dead by a
+    /// rescue, does nothing.
     async fn close(&self, executor: ExecutorId) -> Result<u64, StoreError>;
 
     /// Takes the runs of dead executors over: marks every executor whose lease has run out as dead (waiting for
     /// commits of it that are under way), then makes up to `limit` runs of dead executors `Ready`. A dead executor
     /// is forgotten when it has no runs left.
     ///
-    /// For each run: when its journal is longer than at the last rescue, its crash count is set to 1, else it is
-    /// raised by one. A run whose count exceeds `max_crashes` is parked with code `POISONED` instead.
+    /// For each run: when its journal is longer than at the last rescue (0 before the first), its crash count is set
+    /// to 1, else it is raised by one. A run whose count exceeds `max_crashes` is parked with code `POISONED` instead,
+    /// and counts towards `limit` as well.
     async fn rescue(&self, max_crashes: u32, limit: usize) -> Result<Rescued, StoreError>;
 
     /// Creates runs, in order. Creating is idempotent by id and by `invoke_id`: when a run with the same id, or the
     /// same `invoke_id`, exists and has the same workflow and input digest, that run is the answer; else it's a
-    /// conflict. Duplicates within the batch count as well.
+    /// conflict. The id is looked at first, and decides alone when it exists. Duplicates within the batch count as
+    /// well, also of an id with itself.
     ///
     /// With [`NewRun::owner`], the run is created as `Running` and owned, provided that executor holds its lease by
     /// the same check as in a commit; if it doesn't, the run is created as `Ready` ([`Created::owned`] tells).
-    /// With [`NewRun::delay`] it is created as `Waiting`, due at now + delay.
+    /// With [`NewRun::delay`] it is created as `Waiting`, due at now + delay, and owned by nobody.
     ///
-    /// With `atomic`, a conflict creates nothing and is returned as [`StoreError::Conflict`] with its index. Without,
-    /// it is that item's answer and the others are created.
+    /// With `atomic`, a conflict creates nothing and is returned as [`StoreError::Conflict`] with its index (of the
+    /// first), and the id of the run or the `invoke_id`, whichever is taken. Without, it is that item's answer and the
+    /// others are created.
     async fn create(&self, runs: &[NewRun], atomic: bool) -> Result<Vec<CreateOutcome>, StoreError>;
 
     /// Claims runs that are `Ready` (oldest `ready_at` first) or `Waiting` and due (`wake_at <= now`, earliest first),
     /// up to the room of each queue, and only of the workflows and versions given. They become `Running`, owned by
     /// the executor, and are returned with their whole journal (by position) and inbox (by seq).
     ///
-    /// Concurrent claimers never get the same run and never wait for each other. The executor's lease is checked as
-    /// in a commit.
+    /// Concurrent claimers never get the same run and never wait for each other, and none comes back with nothing
+    /// while there is more work than all of them have room for. The executor's lease is checked as in a commit.
     ///
     /// # Errors
     ///
@@ -128,7 +138,10 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Commits turns of runs that `executor` owns: see [`Turn`] for what one holds. One transaction.
     ///
     /// The answer has one [`TurnOutcome`] per turn, in order. A turn that isn't `Done` has written nothing; the others
-    /// have. Entries of one turn have consecutive positions. Turns of a batch belong to different runs.
+    /// have, and a position taken matters only for them. Entries of one turn have consecutive positions; that they
+    /// leave no gap is the caller's part. Turns of a batch belong to different runs. A batch has effect as if all its
+    /// turns first wrote entries, started children and subscribed, then sent and emitted, and last ended subscriptions
+    /// and came to their [`Then`].
     ///
     /// # Errors
     ///
@@ -140,11 +153,13 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// that is still writing it, or answers after such a one has ended.
     async fn landed(&self, run: RunId, position: u32) -> Result<bool, StoreError>;
 
-    /// Sends messages and emits events from outside a run. One transaction. Emitting is idempotent by the event's id.
+    /// Sends messages and emits events from outside a run, in that order. One transaction. Emitting is idempotent by
+    /// the event's id. The answer has one item per message.
     ///
     /// # Errors
     ///
-    /// [`StoreError::BufferFull`] when a topic would hold more than `max_buffered` events: nothing is sent then.
+    /// [`StoreError::BufferFull`] when a topic would hold more than `max_buffered` events: nothing of the batch is sent
+    /// then. (Commits are not held to a limit.)
     async fn deliver(
         &self,
         sends: &[NewMessage],
@@ -152,8 +167,8 @@ pub trait Store: Debug + Send + Sync + 'static {
         max_buffered: u64,
     ) -> Result<Vec<SendOutcome>, StoreError>;
 
-    /// The messages of runs that `executor` owns, up to `limit`, ordered by run and seq. A message is returned again until a
-    /// commit consumed it.
+    /// The messages of runs that `executor` owns, up to `limit`, ordered by run and seq. A message is returned again
+    /// until a commit consumed it.
     async fn mail(&self, executor: ExecutorId, limit: usize) -> Result<Vec<Mail>, StoreError>;
 
     /// Looks runs up. The answer has one item per reference, in order.
@@ -165,7 +180,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Entries of one run from position `from`, up to `limit`, in order.
     async fn journal(&self, run: RunId, from: u32, limit: usize) -> Result<Vec<Entry>, StoreError>;
 
-    /// Makes parked runs `Ready` again, with a crash count of 0. Returns how many.
+    /// Makes parked runs `Ready` again, with a crash count of 0. Runs that aren't parked are left alone. Returns how
+    /// many.
     async fn resume(&self, which: &Resume) -> Result<u64, StoreError>;
 
     /// Deletes up to `limit` runs whose time has come, with their journals, inboxes and subscriptions, and up to

@@ -267,13 +267,14 @@ pub struct Turn {
     pub consumed: u64,
     /// Refuse the turn as [`TurnOutcome::TooEarly`] when the store's clock is before this.
     pub not_before: Option<Timestamp>,
-    /// Children to create (idempotent by id).
+    /// Children to create, idempotent by id alone: where a run with that id exists, it is left alone. They have no
+    /// `invoke_id`, since there is nobody to tell of a conflict.
     pub starts: Vec<NewRun>,
     /// Messages to other runs.
     pub sends: Vec<NewMessage>,
     /// Events.
     pub emits: Vec<NewEvent>,
-    /// Subscriptions to make. Making one again is harmless.
+    /// Subscriptions to make. A run has at most one per `op`: one that it has already is left as it is.
     pub subscribe: Vec<Subscription>,
     /// Subscriptions to end, by the key of their message.
     pub unsubscribe: Vec<OpKey>,
@@ -328,7 +329,7 @@ pub enum Then {
 pub struct ParkReason {
     /// The stable code: `DIVERGED`, `FOREIGN_AWAIT`, `POISONED`, ..
     pub code: String,
-    /// What happened and what to do.
+    /// What happened and what to do. Without NUL, which Postgres has no text for.
     pub message: String,
 }
 
@@ -369,7 +370,7 @@ pub struct Heartbeat {
 /// The answer to a rescue.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Rescued {
-    /// Executors found dead.
+    /// Executors that this call found dead.
     pub executors: Vec<ExecutorId>,
     /// How many runs were made `Ready`.
     pub runs: u64,
@@ -413,7 +414,7 @@ pub struct RunRecord {
     pub depth: i32,
     /// Who owns it.
     pub owner: Option<ExecutorId>,
-    /// When it wakes by itself.
+    /// When it wakes by itself. Only while it is `Waiting`.
     pub wake_at: Option<Timestamp>,
     /// How often an executor died with it without progress.
     pub crashes: u32,

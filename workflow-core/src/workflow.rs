@@ -25,6 +25,11 @@ pub type WorkflowFuture<O> = Pin<Box<dyn Future<Output = Result<O, Failure>>>>;
 /// # }
 /// assert_eq!(<double as Workflow>::NAME, "double");
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a workflow",
+    label = "not a workflow",
+    note = "put `#[workflow]` on its `async fn`, and name the function here without calling it"
+)]
 pub trait Workflow: Copy + Send + Sync + 'static {
     /// What it is invoked with.
     type Input: Serialize + DeserializeOwned + 'static;
@@ -41,4 +46,50 @@ pub trait Workflow: Copy + Send + Sync + 'static {
 
     /// Calls the annotated function.
     fn call(self, ctx: Ctx, input: Self::Input) -> WorkflowFuture<Self::Output>;
+}
+
+/// What a workflow's function may return: a [`Result`] whose error converts into [`Failure`].
+///
+/// Macros see a return type as text, and `Result<T>` may be anyone's alias: this trait is how `#[workflow]` learns
+/// the output behind it.
+#[diagnostic::on_unimplemented(
+    message = "a workflow can't return `{Self}`",
+    label = "not a `Result` with an error that converts into `workflow::Failure`",
+    note = "write `-> workflow::Result<T>`, or `-> Result<T, E>` where `E` implements `std::error::Error`"
+)]
+pub trait IntoOutcome {
+    /// What the workflow gives back when it succeeds.
+    type Output;
+
+    /// Converts the error.
+    ///
+    /// # Errors
+    ///
+    /// The function's own error, as a [`Failure`].
+    fn into_outcome(self) -> Result<Self::Output, Failure>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<O, E: Into<Failure>> IntoOutcome for Result<O, E> {
+    type Output = O;
+
+    fn into_outcome(self) -> Result<O, Failure> {
+        self.map_err(Into::into)
+    }
+}
+
+/// What a workflow's first parameter may be: [`Ctx`].
+#[diagnostic::on_unimplemented(
+    message = "the first parameter of a workflow is its context, not `{Self}`",
+    label = "write `ctx: Ctx` here, and the input behind it"
+)]
+pub trait FromCtx {
+    /// The context itself.
+    fn from_ctx(ctx: Ctx) -> Self;
+}
+
+impl FromCtx for Ctx {
+    fn from_ctx(ctx: Ctx) -> Self {
+        ctx
+    }
 }

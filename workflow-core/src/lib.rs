@@ -1,21 +1,32 @@
 //! The replay machine of `workflow`: what a workflow's code may ask for, what is journaled of it, and what a database
 //! has to do. No runtime, no clock, no IO: core decides, the executor acts.
 
+mod body;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod ctx;
+pub mod env;
 pub mod failure;
+mod guard;
 pub mod ids;
 pub mod journal;
+mod leaf;
 pub mod memory;
+pub mod mismatch;
+pub mod ops;
 pub mod payload;
+pub mod registry;
+pub mod replay;
 pub mod retry;
 pub mod store;
+mod table;
 pub mod workflow;
 
+pub use body::StepCtx;
 pub use ctx::Ctx;
 pub use failure::{Failure, FailureError, FailureKind, Result};
 pub use ids::{ExecutorId, RunId, Timestamp};
+pub use leaf::Op;
 pub use memory::{ManualClock, MemoryStore};
 pub use payload::{Codec, Payload, PayloadError};
 pub use retry::RetryPolicy;

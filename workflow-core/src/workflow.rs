@@ -93,3 +93,8 @@ impl FromCtx for Ctx {
         ctx
     }
 }
+
+/// Boxes the future of a workflow's function.
+pub fn run<T: IntoOutcome>(function: impl Future<Output = T> + 'static) -> WorkflowFuture<T::Output> {
+    Box::pin(async move { function.await.into_outcome() })
+}

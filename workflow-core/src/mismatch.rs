@@ -1,0 +1,78 @@
+//! The answer to "what did my code do differently?": the recorded journal beside what the code asks for.
+
+use std::fmt::Write;
+
+use crate::journal::{Entry, OpKey};
+use crate::store::ParkReason;
+
+/// Why a run can't go on, as the stable code it is parked with.
+pub mod code {
+    /// The code asks for something else than the journal holds.
+    pub const DIVERGED: &str = "DIVERGED";
+    /// The workflow awaits a future that isn't journaled.
+    pub const FOREIGN_AWAIT: &str = "FOREIGN_AWAIT";
+    /// The input or a recorded value is no value of the type the code wants.
+    pub const PAYLOAD: &str = "PAYLOAD";
+    /// The journal is damaged.
+    pub const CORRUPT: &str = "CORRUPT";
+    /// The journal has reached its largest length.
+    pub const JOURNAL_FULL: &str = "JOURNAL_FULL";
+    /// Executors died with this run again and again.
+    pub const POISONED: &str = "POISONED";
+
+    /// The codes that a new deployment may have mended.
+    pub const MENDED_BY_CODE: [&str; 4] = [DIVERGED, FOREIGN_AWAIT, PAYLOAD, JOURNAL_FULL];
+}
+
+/// A difference between journal and code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The entry it is about, or the first that is left over.
+    pub position: Option<u32>,
+    /// What is recorded.
+    pub recorded: String,
+    /// What the code asks for.
+    pub asked: String,
+    /// Where the code asks for it.
+    pub place: Option<String>,
+}
+
+impl Mismatch {
+    /// The whole message: what, where, the entries around it, likely causes and ways out.
+    pub fn park(&self, workflow: &str, journal: &[Entry], asked: &[(OpKey, String)]) -> ParkReason {
+        let mut text = format!("the code of workflow {workflow} no longer matches the run's journal\n");
+        let _ = writeln!(text, "  recorded: {}", self.recorded);
+        let _ = writeln!(text, "  asked:    {}", self.asked);
+        if let Some(place) = &self.place {
+            let _ = writeln!(text, "  at:       {place}");
+        }
+        if let Some(position) = self.position {
+            text.push_str("  journal:\n");
+            let at = position as usize;
+            for entry in journal.iter().skip(at.saturating_sub(3)).take(at.min(3) + 4) {
+                let mark = if entry.position == position { '>' } else { ' ' };
+                let _ = writeln!(
+                    text,
+                    "  {mark} {:>5} {:<7} {}",
+                    entry.position,
+                    entry.fact.phase.as_str(),
+                    entry.fact.key
+                );
+            }
+        }
+        if !asked.is_empty() {
+            text.push_str("  the code's last operations:\n");
+            for (key, place) in asked.iter().rev().take(4).rev() {
+                let _ = writeln!(text, "          {key}  ({place})");
+            }
+        }
+        text.push_str(
+            "  likely causes: an operation was added, removed, renamed or reordered in code that runs in progress use; \
+             or the workflow branches on something that isn't journaled (time, randomness, environment, the order of a \
+             HashMap)\n  ways out: roll the code back, or give the changed workflow a new version \
+             (#[workflow(version = 2)]) and keep the old one registered; the run is parked with its journal untouched \
+             and is tried again by the next executor that starts, or by `client.resume(run)`",
+        );
+        ParkReason { code: code::DIVERGED.to_owned(), message: text }
+    }
+}

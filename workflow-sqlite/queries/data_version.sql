@@ -1,0 +1,2 @@
+-- Returns a number that changes when another connection wrote to the file.
+PRAGMA data_version;

@@ -1,0 +1,3 @@
+-- Returns the status of a run.
+-- ?1 run.
+SELECT status FROM wf_run WHERE id = ?1;

@@ -201,18 +201,35 @@ fn predecessor_lives(log: &str) -> bool {
     log.lines().rev().take(4).any(|line| words.iter().any(|word| line.contains(word)))
 }
 
+/// A fresh directory that only the server's user can look into.
 fn make_directory(parent: Option<PathBuf>, user: Option<SystemUser>) -> Result<PathBuf, Error> {
-    let parent = parent.unwrap_or_else(std::env::temp_dir);
+    match parent {
+        Some(parent) => make_directory_in(&parent, user),
+        // Root's TMPDIR may be a place that the server's user can't enter.
+        None => make_directory_in(&std::env::temp_dir(), user).or_else(|_| make_directory_in(Path::new("/tmp"), user)),
+    }
+}
+
+fn make_directory_in(parent: &Path, user: Option<SystemUser>) -> Result<PathBuf, Error> {
     let parent = parent.canonicalize().map_err(io("find", parent))?;
     let directory = parent.join(format!("workflow-postgres-{}", random::word()));
     std::fs::DirBuilder::new().mode(0o700).create(&directory).map_err(io("make", &directory))?;
-    SystemUser::own(user, &directory)?;
+    let mut enter = Command::new("true");
+    SystemUser::run_as(user, enter.current_dir(&directory));
+    let usable = SystemUser::own(user, &directory)
+        .and_then(|()| enter.status().map_err(io("enter as the server's user", &directory)));
+    if let Err(error) = usable {
+        let _ = std::fs::remove_dir(&directory);
+        return Err(error);
+    }
     Ok(directory)
 }
 
 fn watch(directory: &Path) -> Result<Child, Error> {
     let mut command = Command::new("sh");
-    command.args(["-c", include_str!("watchdog.sh"), "watchdog"]).arg(directory).current_dir("/");
+    // Through the environment, so that lists of processes stay readable.
+    command.env("WATCHDOG", include_str!("watchdog.sh")).args(["-c", "eval \"$WATCHDOG\"", "watchdog"]);
+    command.arg(directory).current_dir("/");
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
     command.spawn().map_err(io("run", "sh"))
 }

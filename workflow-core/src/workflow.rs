@@ -54,12 +54,12 @@ pub trait Workflow: Copy + Send + Sync + 'static {
 /// the output behind it.
 #[diagnostic::on_unimplemented(
     message = "a workflow can't return `{Self}`",
-    label = "not a `Result` with an error that converts into `workflow::Failure`",
+    label = "not a `Result`",
     note = "write `-> workflow::Result<T>`, or `-> Result<T, E>` where `E` implements `std::error::Error`"
 )]
 pub trait IntoOutcome {
     /// What the workflow gives back when it succeeds.
-    type Output;
+    type Output: Serialize + DeserializeOwned + 'static;
 
     /// Converts the error.
     ///
@@ -69,12 +69,30 @@ pub trait IntoOutcome {
     fn into_outcome(self) -> Result<Self::Output, Failure>;
 }
 
-#[diagnostic::do_not_recommend]
-impl<O, E: Into<Failure>> IntoOutcome for Result<O, E> {
+impl<O: Serialize + DeserializeOwned + 'static, E: IntoFailure> IntoOutcome for Result<O, E> {
     type Output = O;
 
     fn into_outcome(self) -> Result<O, Failure> {
-        self.map_err(Into::into)
+        self.map_err(IntoFailure::into_failure)
+    }
+}
+
+/// What a workflow's function may fail with: whatever converts into [`Failure`].
+#[diagnostic::on_unimplemented(
+    message = "a workflow can't fail with `{Self}`",
+    label = "its error doesn't convert into `workflow::Failure`",
+    note = "write `-> workflow::Result<T>`: `?` makes a `Failure` of every `std::error::Error`",
+    note = "or implement `std::error::Error` for `{Self}`"
+)]
+pub trait IntoFailure {
+    /// Converts the error.
+    fn into_failure(self) -> Failure;
+}
+
+#[diagnostic::do_not_recommend]
+impl<E: Into<Failure>> IntoFailure for E {
+    fn into_failure(self) -> Failure {
+        self.into()
     }
 }
 

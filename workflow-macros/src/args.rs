@@ -51,7 +51,7 @@ impl Args {
             "name" => self.name = Some(name(meta, "workflow")?),
             "queue" => self.queue = Some(name(meta, "queue")?),
             "version" => self.version = Some(version(meta)?),
-            "crate" => self.krate = text(meta)?.parse()?,
+            "crate" => self.krate = krate(meta)?,
             "allow" => self.allow = lints(meta, errors)?,
             _ => {
                 let shown = meta.path().segments.iter().map(|s| s.ident.to_string()).collect::<Vec<_>>().join("::");
@@ -93,6 +93,11 @@ fn name(meta: &Meta, what: &str) -> Result<LitStr, Error> {
     let text = text(meta)?;
     check_name(what, &text.value()).map_err(|why| Error::new(text.span(), why))?;
     Ok(text)
+}
+
+fn krate(meta: &Meta) -> Result<Path, Error> {
+    let text = text(meta)?;
+    text.parse().map_err(|_| Error::new(text.span(), "`crate` is a path: write `crate = \"my::workflow\"`"))
 }
 
 /// The rule for names in the store, as `workflow_core::ids::check_name` has it.

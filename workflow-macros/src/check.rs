@@ -27,8 +27,10 @@ pub struct Verdict {
 pub enum Use {
     /// The workflow.
     Workflow,
-    /// A handle of that name that can't run.
+    /// A handle of that name that can't run, and the function behind it as it is.
     Stub,
+    /// The handle alone.
+    Handle,
     /// The item as it is.
     Item,
 }
@@ -58,6 +60,7 @@ pub fn signature(function: &Function, args: &Args) -> Verdict {
     generics(sig, &mut verdict);
     params(function, &mut verdict);
     output(sig, &mut verdict);
+    own_name(function, &mut verdict);
     verdict
 }
 
@@ -99,7 +102,7 @@ fn params(function: &Function, verdict: &mut Verdict) {
         return verdict.refuse_tokens(Use::Item, receiver, message);
     }
     if let Some(variadic) = &sig.variadic {
-        return verdict.refuse_tokens(Use::Stub, variadic, "a workflow takes `ctx: Ctx` and one input: remove `...`");
+        return verdict.refuse_tokens(Use::Handle, variadic, "a workflow takes `ctx: Ctx` and one input: remove `...`");
     }
     let params = function.params();
     let Some((ctx, inputs)) = params.split_first() else {
@@ -116,13 +119,6 @@ fn params(function: &Function, verdict: &mut Verdict) {
     for input in inputs {
         owned(&input.ty, "a workflow's input is stored", verdict);
     }
-    for param in params {
-        let mut names = Bindings { name: &sig.ident, found: Vec::new() };
-        names.visit_pat(&param.pat);
-        for found in names.found {
-            verdict.refuse(Use::Stub, found.span(), own_name(&found));
-        }
-    }
 }
 
 fn context(ctx: &PatType, inputs: &[&PatType], verdict: &mut Verdict) {
@@ -133,21 +129,30 @@ fn context(ctx: &PatType, inputs: &[&PatType], verdict: &mut Verdict) {
     }
 }
 
-fn is_ctx(ty: &Type) -> bool {
+/// Whether the type looks like the context. It may have another name, so the answer only helps messages.
+pub fn is_ctx(ty: &Type) -> bool {
     matches!(ty, Type::Path(path) if path.path.segments.last().is_some_and(|segment| segment.ident == "Ctx"))
+}
+
+/// Code as people write it.
+fn shown(tokens: impl ToTokens) -> String {
+    let text = tokens.to_token_stream().to_string();
+    [(" < ", "<"), (" >", ">"), (" :: ", "::"), (" ,", ","), ("& ", "&"), (" ;", ";")]
+        .iter()
+        .fold(text, |text, (from, to)| text.replace(from, to))
 }
 
 /// `take them as a tuple, (a, b): (A, B)`.
 fn tuple(inputs: &[&PatType]) -> String {
-    let pats: Vec<String> = inputs.iter().map(|input| input.pat.to_token_stream().to_string()).collect();
-    let types: Vec<String> = inputs.iter().map(|input| input.ty.to_token_stream().to_string()).collect();
+    let pats: Vec<String> = inputs.iter().map(|input| shown(&input.pat)).collect();
+    let types: Vec<String> = inputs.iter().map(|input| shown(&input.ty)).collect();
     format!("take a tuple, `({}): ({})`", pats.join(", "), types.join(", "))
 }
 
 fn output(sig: &Signature, verdict: &mut Verdict) {
     let ReturnType::Type(_, ty) = &sig.output else {
         let message = "a workflow tells how it ended: write `-> Result<()>` behind the parameters";
-        return verdict.refuse(Use::Stub, sig.paren_token.span.close(), message);
+        return verdict.refuse(Use::Handle, sig.paren_token.span.close(), message);
     };
     let is_path = match &**ty {
         Type::Path(_) | Type::Macro(_) => true,
@@ -186,9 +191,9 @@ impl<'ast> Visit<'ast> for Borrows {
         let owned = match ty.elem.to_token_stream().to_string().as_str() {
             "str" => "String".to_owned(),
             "Path" => "PathBuf".to_owned(),
-            other => match &*ty.elem {
-                Type::Slice(slice) => format!("Vec<{}>", slice.elem.to_token_stream()),
-                _ => other.to_owned(),
+            _ => match &*ty.elem {
+                Type::Slice(slice) => format!("Vec<{}>", shown(&slice.elem)),
+                other => shown(other),
             },
         };
         self.found.push((ty.to_token_stream(), format!("it can't borrow, write `{owned}`")));
@@ -218,10 +223,20 @@ impl<'ast> Visit<'ast> for Bindings<'_> {
         }
         visit::visit_pat_ident(self, pat);
     }
+
+    fn visit_item(&mut self, _: &'ast Item) {}
 }
 
-fn own_name(ident: &Ident) -> String {
-    format!("`{ident}` is the workflow itself in here: give this binding another name")
+fn own_name(function: &Function, verdict: &mut Verdict) {
+    let mut bindings = Bindings { name: &function.sig.ident, found: Vec::new() };
+    function.params().iter().for_each(|param| bindings.visit_pat(&param.pat));
+    if let Ok(block) = function.block() {
+        bindings.visit_block(&block);
+    }
+    for name in bindings.found {
+        let message = format!("`{name}` is the workflow itself in here: give this binding another name");
+        verdict.refuse(Use::Handle, name.span(), message);
+    }
 }
 
 /// Checks a body for what can't be replayed.
@@ -229,7 +244,7 @@ pub fn body(function: &Function, args: &Args) -> Vec<Error> {
     let ctx = function.ctx_name();
     let mut replay = Replay { allow: &args.allow, ctx: &ctx, in_step: false, errors: Vec::new() };
     // A body that is still being typed doesn't parse: then its tokens tell.
-    match syn::parse2::<syn::Block>(TokenTree::Group(function.body.clone()).into()) {
+    match function.block() {
         Ok(block) => replay.visit_block(&block),
         Err(_) => replay.scan(function.body.stream()),
     }

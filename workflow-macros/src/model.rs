@@ -1,10 +1,10 @@
 //! What the attribute knows of the function it stands on.
 
-use proc_macro2::{Delimiter, Group, Ident};
+use proc_macro2::{Delimiter, Group, Ident, TokenTree};
 use quote::format_ident;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
-use syn::{Attribute, Error, FnArg, Pat, PatType, ReturnType, Signature, Type, Visibility};
+use syn::{Attribute, Block, Error, FnArg, Pat, PatType, ReturnType, Signature, Type, Visibility};
 
 use crate::args::Args;
 
@@ -53,6 +53,11 @@ impl Function {
         }
     }
 
+    /// The body, if it is complete.
+    pub fn block(&self) -> syn::Result<Block> {
+        syn::parse2(TokenTree::Group(self.body.clone()).into())
+    }
+
     /// The name in the store when the options give none.
     pub fn default_name(&self) -> String {
         self.sig.ident.unraw().to_string()
@@ -74,7 +79,7 @@ pub struct Model {
 
 impl Model {
     /// Takes a function whose signature was checked, and whatever is wrong with it reported.
-    pub fn new(mut function: Function, args: Args) -> Self {
+    pub fn new(function: Function, args: Args) -> Self {
         let mut types = function.params().into_iter().map(|param| (*param.ty).clone());
         let (ctx, input) = (types.next(), types.next());
         let returns = match &function.sig.output {
@@ -83,13 +88,6 @@ impl Model {
         };
         let name = args.name.as_ref().map_or_else(|| function.default_name(), syn::LitStr::value);
         let inner = format_ident!("__workflow_{}", function.sig.ident.unraw(), span = function.sig.ident.span());
-        mend(&mut function.sig);
         Self { args, function, inner, name, ctx, input, returns }
     }
-}
-
-/// Undoes the mistakes that leave no doubt what was meant.
-fn mend(sig: &mut Signature) {
-    sig.asyncness.get_or_insert_with(Default::default);
-    (sig.constness, sig.unsafety, sig.abi, sig.variadic) = (None, None, None, None);
 }

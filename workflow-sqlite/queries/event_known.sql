@@ -1,3 +1,3 @@
--- Returns whether an event with this id is buffered.
--- ?1 id.
-SELECT EXISTS (SELECT 1 FROM wf_event WHERE id = ?1) AS known;
+-- Returns whether an event with this id is still buffered, or was emitted in this transaction.
+-- ?1 id, ?2 now.
+SELECT EXISTS (SELECT 1 FROM wf_event WHERE id = ?1 AND (expires_at > ?2 OR created_at = ?2)) AS known;

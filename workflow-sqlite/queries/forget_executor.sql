@@ -1,3 +1,3 @@
--- Forgets an executor. Returns nothing.
+-- Forgets an executor that nobody found dead. Changes one row, or none.
 -- ?1 executor.
-DELETE FROM wf_executor WHERE id = ?1;
+DELETE FROM wf_executor WHERE id = ?1 AND dead = 0;

@@ -11,7 +11,9 @@ static LAST: Mutex<Option<(i64, Instant)>> = Mutex::new(None);
 /// Now, in microseconds since 1970. Never less than an earlier answer in this process: when the host's clock is set
 /// back, time goes on at half speed until the host's clock has caught up, so that leases still run out meanwhile.
 pub(crate) fn now() -> i64 {
-    let system = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, micros);
+    let system = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX));
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     let instant = Instant::now();
     let now = match *last {
@@ -22,9 +24,9 @@ pub(crate) fn now() -> i64 {
     now
 }
 
-/// A duration in whole microseconds, no more than fit.
+/// A duration in whole microseconds, rounded up so that nothing is early, and no more than fit.
 pub(crate) fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+    i64::try_from(duration.as_nanos().div_ceil(1_000)).unwrap_or(i64::MAX)
 }
 
 /// The instant `duration` after `now`, or the last one there is.

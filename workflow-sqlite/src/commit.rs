@@ -120,7 +120,8 @@ async fn taken(store: &SqliteStore, turns: &[&Turn]) -> Result<StoreError, Store
     Ok(StoreError::PositionTaken { run, position })
 }
 
-/// Everything that reaches beyond the journal: consumed messages, children, messages, subscriptions, events.
+/// Everything that reaches beyond the journal, in the order of the contract: starts and subscriptions of all turns,
+/// then what each sends and emits, last the subscriptions that end.
 async fn write_messages(connection: &mut SqliteConnection, turns: &[&Turn], post: &mut Post) -> Result<(), StoreError> {
     let consumed: Vec<_> = turns.iter().filter(|turn| turn.consumed > 0).collect();
     for (sql, piece) in sql::CONSUME.pieces(&consumed) {
@@ -129,23 +130,24 @@ async fn write_messages(connection: &mut SqliteConnection, turns: &[&Turn], post
         query.execute(&mut *connection).await.map_err(error::statement)?;
     }
     let starts: Vec<&NewRun> = turns.iter().flat_map(|turn| &turn.starts).collect();
-    if !starts.is_empty() {
-        let outcomes = create::create(connection, &starts, post.now, &mut post.wakes).await?;
-        create::refuse_conflict(&starts, &outcomes)?;
+    create::insert(connection, &starts, post.now, &mut post.wakes).await?;
+    for turn in turns {
+        for subscription in &turn.subscribe {
+            topic::subscribe(connection, turn.run, subscription, post).await?;
+        }
     }
-    for message in turns.iter().flat_map(|turn| &turn.sends) {
-        post.send(connection, message.to, &message.fact).await?;
+    for turn in turns {
+        for message in &turn.sends {
+            post.send(connection, message.to, &message.fact).await?;
+        }
+        for event in &turn.emits {
+            topic::emit(connection, event, None, post).await?;
+        }
     }
     for turn in turns {
         for op in &turn.unsubscribe {
             topic::unsubscribe(connection, turn.run, op).await?;
         }
-        for subscription in &turn.subscribe {
-            topic::subscribe(connection, turn.run, subscription, post).await?;
-        }
-    }
-    for event in turns.iter().flat_map(|turn| &turn.emits) {
-        topic::emit(connection, event, None, post).await?;
     }
     Ok(())
 }

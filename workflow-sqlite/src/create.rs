@@ -20,6 +20,24 @@ pub(crate) async fn create(
     now: i64,
     wakes: &mut Wakes,
 ) -> Result<Vec<CreateOutcome>, StoreError> {
+    let created = insert(connection, runs, now, wakes).await?;
+    let mut outcomes = Vec::with_capacity(runs.len());
+    for (run, created) in runs.iter().zip(created) {
+        outcomes.push(match created {
+            Some(created) => CreateOutcome::Created(created),
+            None => existing(connection, run).await?,
+        });
+    }
+    Ok(outcomes)
+}
+
+/// Creates those of `runs` whose ids are free. The answer has one item per run.
+pub(crate) async fn insert(
+    connection: &mut SqliteConnection,
+    runs: &[&NewRun],
+    now: i64,
+    wakes: &mut Wakes,
+) -> Result<Vec<Option<Created>>, StoreError> {
     let alive = alive_owners(connection, runs, now).await?;
     let owner = |run: &NewRun| run.owner.filter(|owner| run.delay.is_none() && alive.get(owner) == Some(&true));
     let mut inserted = HashSet::with_capacity(runs.len());
@@ -30,27 +48,26 @@ pub(crate) async fn create(
             inserted.insert(row.try_get::<Uuid, _>(0).map_err(error::statement)?);
         }
     }
-    let mut outcomes = Vec::with_capacity(runs.len());
-    for run in runs {
-        // The first of a batch with an id is the one that was inserted.
-        outcomes.push(if inserted.remove(&run.id.0) {
+    // The first of a batch with an id is the one that was inserted.
+    let created = runs.iter().map(|run| {
+        inserted.remove(&run.id.0).then(|| {
             let owned = owner(run).is_some();
             if !owned {
                 wakes.ready.insert(run.queue.clone());
             }
-            CreateOutcome::Created(Created { id: run.id, owned, created_at: timestamp(now) })
-        } else {
-            existing(connection, run).await?
-        });
-    }
-    Ok(outcomes)
+            Created { id: run.id, owned, created_at: timestamp(now) }
+        })
+    });
+    Ok(created.collect())
 }
 
 /// The first conflict, as an error.
 pub(crate) fn refuse_conflict(runs: &[&NewRun], outcomes: &[CreateOutcome]) -> Result<(), StoreError> {
     for (index, (run, outcome)) in runs.iter().zip(outcomes).enumerate() {
         if let CreateOutcome::Conflict(existing) = outcome {
-            let id = run.invoke_id.clone().unwrap_or_else(|| run.id.to_string());
+            // The run's own id is looked at first, so another run's id means that the user's id was taken.
+            let by_user = run.invoke_id.clone().filter(|_| *existing != run.id);
+            let id = by_user.unwrap_or_else(|| run.id.to_string());
             return Err(StoreError::Conflict { index, id, existing: *existing });
         }
     }

@@ -78,16 +78,20 @@ pub(crate) async fn close(
     now: i64,
     wakes: &mut Wakes,
 ) -> Result<u64, StoreError> {
+    let forgotten =
+        sqlx::query(sql::FORGET_EXECUTOR).bind(executor.0).execute(&mut *connection).await.map_err(error::statement)?;
+    if forgotten.rows_affected() == 0 {
+        return Ok(0);
+    }
     let rows = sqlx::query(sql::HAND_OVER_RUNS)
         .bind(executor.0)
         .bind(now)
-        .fetch_all(&mut *connection)
+        .fetch_all(connection)
         .await
         .map_err(error::statement)?;
     for row in &rows {
         wakes.ready.insert(row.try_get(0).map_err(error::statement)?);
     }
-    sqlx::query(sql::FORGET_EXECUTOR).bind(executor.0).execute(connection).await.map_err(error::statement)?;
     Ok(rows.len() as u64)
 }
 

@@ -104,7 +104,6 @@ statements! {
     FORGET_EXECUTOR = "forget_executor";
     FORGET_THE_DEAD = "forget_the_dead";
     HAND_OVER_RUNS = "hand_over_runs";
-    HAS_MESSAGE = "has_message";
     INBOX_OF_RUN = "inbox_of_run";
     INSERT_EVENT = "insert_event";
     INSERT_MESSAGE = "insert_message";

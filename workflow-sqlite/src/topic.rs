@@ -16,7 +16,7 @@ pub(crate) async fn emit(
     max_buffered: Option<u64>,
     post: &mut Post,
 ) -> Result<(), StoreError> {
-    let known = sqlx::query(sql::EVENT_KNOWN).bind(event.id).fetch_one(&mut *connection).await;
+    let known = sqlx::query(sql::EVENT_KNOWN).bind(event.id).bind(post.now).fetch_one(&mut *connection).await;
     if known.and_then(|row| row.try_get(0)).map_err(error::statement)? {
         return Ok(());
     }
@@ -97,7 +97,7 @@ async fn check_room(
     Err(StoreError::BufferFull { name: event.name.clone(), key: event.key.clone(), limit })
 }
 
-/// Looks for a buffered event and subscribes when there is none.
+/// Subscribes, and takes the first buffered event at once when there is one.
 pub(crate) async fn subscribe(
     connection: &mut SqliteConnection,
     run: RunId,
@@ -105,15 +105,18 @@ pub(crate) async fn subscribe(
     post: &mut Post,
 ) -> Result<(), StoreError> {
     let Subscription { name, key, after, op } = subscription;
-    let arrived = sqlx::query(sql::HAS_MESSAGE)
+    let made = sqlx::query(sql::SUBSCRIBE)
         .bind(run.0)
         .bind(op.kind.clone())
         .bind(op.name.clone())
         .bind(i64::from(op.nth))
-        .fetch_one(&mut *connection)
-        .await;
-    // Made again after its event came: that one message is enough.
-    if arrived.and_then(|row| row.try_get(0)).map_err(error::statement)? {
+        .bind(name.clone())
+        .bind(key.clone())
+        .bind(row::stored(*after))
+        .execute(&mut *connection)
+        .await
+        .map_err(error::statement)?;
+    if made.rows_affected() == 0 {
         return Ok(());
     }
     let buffered = sqlx::query(sql::FIRST_EVENT_AFTER)
@@ -124,24 +127,11 @@ pub(crate) async fn subscribe(
         .fetch_optional(&mut *connection)
         .await
         .map_err(error::statement)?;
-    if let Some(event) = buffered {
-        let seq: i64 = event.try_get(0).map_err(error::statement)?;
-        let payload = row::payload(&event, 1).map_err(|reason| StoreError::Corrupt { run: None, reason })?;
-        unsubscribe(connection, run, op).await?;
-        return post.send(connection, run, &arrival(op.clone(), payload, seq)).await.map(drop);
-    }
-    sqlx::query(sql::SUBSCRIBE)
-        .bind(run.0)
-        .bind(op.kind.clone())
-        .bind(op.name.clone())
-        .bind(i64::from(op.nth))
-        .bind(name.clone())
-        .bind(key.clone())
-        .bind(row::stored(*after))
-        .execute(connection)
-        .await
-        .map_err(error::statement)?;
-    Ok(())
+    let Some(event) = buffered else { return Ok(()) };
+    let seq: i64 = event.try_get(0).map_err(error::statement)?;
+    let payload = row::payload(&event, 1).map_err(|reason| StoreError::Corrupt { run: None, reason })?;
+    unsubscribe(connection, run, op).await?;
+    post.send(connection, run, &arrival(op.clone(), payload, seq)).await.map(drop)
 }
 
 pub(crate) async fn unsubscribe(connection: &mut SqliteConnection, run: RunId, op: &OpKey) -> Result<(), StoreError> {

@@ -6,10 +6,14 @@
 //!
 //! A case is an `async fn(&Bench)` whose name is the claim it tests, and one line in `cases.rs`. Cases ask
 //! nothing of a runtime: what happens at once happens in one task, with `join_all`. They wait by [`Harness::advance`]
-//! alone, and what has to run out has run out by then: nothing is tested by being quick.
+//! alone, and what has to run out has run out by then: nothing is tested by being quick. No case accepts
+//! [`StoreError::Contention`](crate::StoreError): with so few at work, a store gets through by its order of locks or by
+//! trying again itself.
 
 mod bench;
 mod cases;
+#[doc(hidden)]
+pub mod child;
 #[doc(hidden)]
 pub mod claim;
 #[doc(hidden)]
@@ -17,9 +21,23 @@ pub mod commit;
 #[doc(hidden)]
 pub mod create;
 #[doc(hidden)]
+pub mod event;
+#[doc(hidden)]
 pub mod fact;
 #[doc(hidden)]
+pub mod inbox;
+#[doc(hidden)]
 pub mod lease;
+#[doc(hidden)]
+pub mod read;
+#[doc(hidden)]
+pub mod rescue;
+#[doc(hidden)]
+pub mod sweep;
+#[doc(hidden)]
+pub mod turn;
+#[doc(hidden)]
+pub mod watch;
 
 use std::fmt::Debug;
 use std::sync::Arc;

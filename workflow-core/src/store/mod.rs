@@ -44,11 +44,12 @@
 //! nobody knows whether it took place. The caller asks [`Store::landed`] and never repeats blindly.
 //!
 //! **Instants.** A run has a wake time only while it is `Waiting`. A duration that leads further than the store's
-//! calendar (`Duration::MAX`) is a very long one: never an error, never an instant in the past. Durations are rounded
-//! up to the microsecond, so that nothing is early.
+//! calendar (`Duration::MAX`) is a very long one, of a thousand years at least: never an error, never an instant in the
+//! past. Durations are rounded up to the microsecond, so that nothing is early.
 //!
-//! Rows are locked in one order everywhere, so that no two batches deadlock: executor, topics by `(name, key)`, runs
-//! by id, the rest.
+//! Rows are locked in one order everywhere, so that no two batches deadlock: executor, topics by `(name, key)`, new
+//! runs by `invoke_id` and id, runs by id, the rest. (Batches that create the same `invoke_id`s under other ids meet
+//! there.)
 
 mod error;
 mod types;

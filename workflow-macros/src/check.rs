@@ -1,18 +1,16 @@
-//! What is refused: signatures that can't be a workflow's, and code that can't be replayed.
+//! What is wrong with a signature, on its smallest wrong token, and what to write instead.
 
-use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::ToTokens;
-use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::{
-    Error, Expr, ExprCall, ExprClosure, ExprMethodCall, ExprPath, FnArg, Item, Lifetime, Macro, Pat, PatIdent, PatType,
-    ReturnType, Signature, Token, Type, TypeImplTrait, TypeReference,
+    Error, FnArg, GenericParam, Item, Lifetime, PatIdent, PatType, ReturnType, Signature, Token, Type, TypeImplTrait,
+    TypeReference,
 };
 
 use crate::args::{Args, check_name};
-use crate::lint::{self, Lint, Rule};
 use crate::model::Function;
 
 /// What is wrong with a signature, and what can be made of it all the same.
@@ -84,7 +82,7 @@ fn qualifiers(sig: &Signature, verdict: &mut Verdict) {
 
 fn generics(sig: &Signature, verdict: &mut Verdict) {
     let params = &sig.generics.params;
-    if params.iter().any(|param| matches!(param, syn::GenericParam::Lifetime(_))) {
+    if params.iter().any(|param| matches!(param, GenericParam::Lifetime(_))) {
         let message = "a workflow outlives its caller, so it can't borrow from it: take owned values";
         verdict.refuse_tokens(Use::Stub, params, message);
     } else if !params.is_empty() {
@@ -239,210 +237,48 @@ fn own_name(function: &Function, verdict: &mut Verdict) {
     }
 }
 
-/// Checks a body for what can't be replayed.
-pub fn body(function: &Function, args: &Args) -> Vec<Error> {
-    let ctx = function.ctx_name();
-    let mut replay = Replay { allow: &args.allow, ctx: &ctx, in_step: false, errors: Vec::new() };
-    // A body that is still being typed doesn't parse: then its tokens tell.
-    match function.block() {
-        Ok(block) => replay.visit_block(&block),
-        Err(_) => replay.scan(function.body.stream()),
+#[cfg(test)]
+mod tests {
+    use proc_macro2::TokenStream;
+    use quote::quote;
+
+    use super::*;
+
+    #[test]
+    fn the_worst_mistake_decides_what_is_emitted() {
+        let use_as = |function: TokenStream| {
+            let (args, _) = Args::parse(TokenStream::new());
+            signature(&syn::parse2(function).expect("a function"), &args).use_as
+        };
+        assert_eq!(
+            use_as(quote!(
+                async fn a(ctx: Ctx, n: u32) -> Result<u32> {}
+            )),
+            Use::Workflow
+        );
+        assert_eq!(
+            use_as(quote!(
+                fn a(ctx: Ctx, n: u32) -> Result<u32> {}
+            )),
+            Use::Workflow
+        );
+        assert_eq!(
+            use_as(quote!(
+                async fn a<T>(ctx: Ctx, n: T) -> Result<u32> {}
+            )),
+            Use::Stub
+        );
+        assert_eq!(
+            use_as(quote!(
+                async fn a<T>(ctx: Ctx, n: T) {}
+            )),
+            Use::Handle
+        );
+        assert_eq!(
+            use_as(quote!(
+                async fn a(self, ctx: &Ctx) {}
+            )),
+            Use::Item
+        );
     }
-    replay.errors
-}
-
-/// Looks for code that a replay can't repeat, everywhere but in the bodies of steps and in nested items.
-struct Replay<'a> {
-    allow: &'a [Lint],
-    ctx: &'a str,
-    /// Whether a closure that is met now is the body of a step.
-    in_step: bool,
-    errors: Vec<Error>,
-}
-
-/// The operations whose closures run once and are journaled.
-const STEPS: [&str; 3] = ["step", "step_with", "transaction"];
-
-fn is_step(method: &Ident) -> bool {
-    STEPS.iter().any(|step| method == step)
-}
-
-/// Whether a chain of method calls starts with a step: `ctx.step(..).retry(..)`.
-fn is_step_chain(call: &ExprMethodCall) -> bool {
-    let receiver = match &*call.receiver {
-        Expr::Paren(paren) => &paren.expr,
-        other => other,
-    };
-    is_step(&call.method) || matches!(receiver, Expr::MethodCall(inner) if is_step_chain(inner))
-}
-
-impl<'ast> Visit<'ast> for Replay<'_> {
-    fn visit_expr_method_call(&mut self, call: &'ast ExprMethodCall) {
-        self.visit_expr(&call.receiver);
-        let before = self.in_step;
-        self.in_step |= is_step_chain(call);
-        call.args.iter().for_each(|arg| self.visit_expr(arg));
-        self.in_step = before;
-    }
-
-    fn visit_expr_closure(&mut self, closure: &'ast ExprClosure) {
-        if !self.in_step {
-            visit::visit_expr_closure(self, closure);
-        }
-    }
-
-    fn visit_expr_call(&mut self, call: &'ast ExprCall) {
-        if let Expr::Path(function) = &*call.func
-            && let Some(ident) = function.path.get_ident()
-            && call.args.is_empty()
-        {
-            self.bare(ident);
-        }
-        visit::visit_expr_call(self, call);
-    }
-
-    fn visit_expr_path(&mut self, path: &'ast ExprPath) {
-        let segments: Vec<&Ident> = path.path.segments.iter().map(|segment| &segment.ident).collect();
-        self.path(&segments);
-    }
-
-    fn visit_macro(&mut self, mac: &'ast Macro) {
-        self.tokens(mac.tokens.clone());
-    }
-
-    fn visit_item(&mut self, _: &'ast Item) {}
-}
-
-impl Replay<'_> {
-    fn refuse(&mut self, rule: &Rule, path: &[&Ident]) {
-        if self.allow.contains(&rule.lint) {
-            return;
-        }
-        let names: Vec<String> = path.iter().map(ToString::to_string).collect();
-        let tokens = Punctuated::<_, Token![::]>::from_iter(path.iter().copied());
-        self.errors.push(Error::new_spanned(tokens, rule.message(&names, self.ctx)));
-    }
-
-    fn path(&mut self, path: &[&Ident]) {
-        let names: Vec<String> = path.iter().map(ToString::to_string).collect();
-        if let Some(rule) = lint::refuses(&names) {
-            self.refuse(rule, path);
-        }
-    }
-
-    fn bare(&mut self, function: &Ident) {
-        if let Some(rule) = lint::refuses_bare(&function.to_string()) {
-            self.refuse(rule, &[function]);
-        }
-    }
-
-    /// A macro's input: as expressions if it looks like such, token by token if not.
-    fn tokens(&mut self, tokens: TokenStream) {
-        let parsed = (|input: ParseStream<'_>| list(input))
-            .parse2(tokens.clone())
-            .or_else(|_| (|input: ParseStream<'_>| branches(input)).parse2(tokens.clone()));
-        match parsed {
-            Ok(exprs) => exprs.iter().for_each(|expr| self.visit_expr(expr)),
-            Err(_) => self.scan(tokens),
-        }
-    }
-
-    fn scan(&mut self, tokens: TokenStream) {
-        let tokens: Vec<TokenTree> = tokens.into_iter().collect();
-        let mut rest = tokens.as_slice();
-        while let Some((token, after)) = rest.split_first() {
-            rest = match token {
-                TokenTree::Punct(punct) if punct.as_char() == '.' => after_method(after),
-                TokenTree::Ident(ident) => self.scan_path(ident, after),
-                TokenTree::Group(group) => {
-                    self.scan(group.stream());
-                    after
-                }
-                _ => after,
-            };
-        }
-    }
-
-    fn scan_path<'t>(&mut self, first: &'t Ident, mut rest: &'t [TokenTree]) -> &'t [TokenTree] {
-        let mut path = vec![first];
-        while let [TokenTree::Punct(a), TokenTree::Punct(b), TokenTree::Ident(ident), after @ ..] = rest
-            && (a.as_char(), b.as_char()) == (':', ':')
-        {
-            path.push(ident);
-            rest = after;
-        }
-        match (path.as_slice(), rest.first()) {
-            ([function], Some(TokenTree::Group(args))) if is_call(args) && args.stream().is_empty() => {
-                self.bare(function);
-            }
-            _ => self.path(&path),
-        }
-        rest
-    }
-}
-
-fn is_call(group: &Group) -> bool {
-    group.delimiter() == Delimiter::Parenthesis
-}
-
-/// What follows `.`: behind a step, and the methods chained to it, everything up to the next thing that isn't one.
-fn after_method(rest: &[TokenTree]) -> &[TokenTree] {
-    let [TokenTree::Ident(method), after @ ..] = rest else { return rest };
-    if !is_step(method) {
-        return after;
-    }
-    let mut rest = after;
-    while let Some(start) = rest.iter().position(|token| matches!(token, TokenTree::Group(group) if is_call(group))) {
-        rest = &rest[start + 1..];
-        match rest {
-            [TokenTree::Punct(dot), TokenTree::Ident(next), after @ ..] if dot.as_char() == '.' && next != "await" => {
-                rest = after;
-            }
-            _ => break,
-        }
-    }
-    rest
-}
-
-/// `a, b, name = c`, and the `value; count` of `vec!`.
-fn list(input: ParseStream<'_>) -> syn::Result<Vec<Expr>> {
-    let mut exprs = Vec::new();
-    while !input.is_empty() {
-        exprs.push(input.parse()?);
-        if input.peek(Token![;]) {
-            input.parse::<Token![;]>()?;
-        } else if !input.is_empty() {
-            input.parse::<Token![,]>()?;
-        }
-    }
-    Ok(exprs)
-}
-
-/// The branches of `select!`: `pattern = future, if condition => body`, `else => body`.
-fn branches(input: ParseStream<'_>) -> syn::Result<Vec<Expr>> {
-    let mut exprs = Vec::new();
-    if input.peek(syn::Ident) && input.peek2(Token![;]) {
-        input.parse::<Ident>()?;
-        input.parse::<Token![;]>()?;
-    }
-    while !input.is_empty() {
-        if input.peek2(Token![=>]) {
-            input.parse::<TokenTree>()?;
-        } else {
-            Pat::parse_multi_with_leading_vert(input)?;
-            input.parse::<Token![=]>()?;
-            exprs.push(input.parse()?);
-            if input.peek(Token![,]) {
-                input.parse::<Token![,]>()?;
-                input.parse::<Token![if]>()?;
-                exprs.push(input.parse()?);
-            }
-        }
-        input.parse::<Token![=>]>()?;
-        exprs.push(Expr::parse_with_earlier_boundary_rule(input)?);
-        if input.peek(Token![,]) {
-            input.parse::<Token![,]>()?;
-        }
-    }
-    Ok(exprs)
 }

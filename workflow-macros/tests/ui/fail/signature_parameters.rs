@@ -17,6 +17,7 @@ async fn swapped(input: String, ctx: Ctx) -> Result<()> {
 
 #[workflow]
 async fn no_context(input: String) -> Result<()> {
+    drop(input);
     Ok(())
 }
 

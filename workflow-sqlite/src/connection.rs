@@ -103,7 +103,7 @@ impl Connections {
         let mut slot = Arc::clone(&self.writer).lock_owned().await;
         slot.connection().await?;
         // Made first: when this future is dropped while it waits, the transaction is rolled back all the same.
-        let mut tx = Tx { slot, open: true };
+        let mut tx = Tx { slot, levels: 1 };
         Manager::begin(&mut tx, Some("BEGIN IMMEDIATE".into_sql_str())).await.map_err(error::statement)?;
         Ok(tx)
     }
@@ -119,32 +119,39 @@ impl Connections {
 #[derive(Debug)]
 pub(crate) struct Tx {
     slot: OwnedMutexGuard<Slot>,
-    open: bool,
+    /// How many parts are open: itself, and savepoints begun in it.
+    levels: u32,
 }
 
 impl Tx {
     /// Commits.
     pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
         Manager::commit(&mut self).await.map_err(error::commit)?;
-        self.open = false;
+        self.levels -= 1;
         Ok(())
     }
 
     /// Rolls back and waits until it is done.
     pub(crate) async fn rollback(mut self) -> Result<(), StoreError> {
-        Manager::rollback(&mut self).await.map_err(error::statement)?;
-        self.open = false;
+        while self.levels > 0 {
+            Manager::rollback(&mut self).await.map_err(error::statement)?;
+            self.levels -= 1;
+        }
         Ok(())
     }
 
     /// Begins a part that can be ended on its own.
     pub(crate) async fn savepoint(&mut self) -> Result<(), sqlx::Error> {
-        Manager::begin(self, None).await
+        Manager::begin(self, None).await?;
+        self.levels += 1;
+        Ok(())
     }
 
     /// Ends the innermost part.
     pub(crate) async fn release(&mut self) -> Result<(), sqlx::Error> {
-        Manager::commit(self).await
+        Manager::commit(self).await?;
+        self.levels -= 1;
+        Ok(())
     }
 }
 
@@ -164,7 +171,7 @@ impl DerefMut for Tx {
 
 impl Drop for Tx {
     fn drop(&mut self) {
-        if self.open {
+        for _ in 0..std::mem::take(&mut self.levels) {
             self.slot.suspect();
             Manager::start_rollback(self);
         }

@@ -1,0 +1,16 @@
+-- Registers an executor with the lock rows of its writers. Returns now.
+--
+-- $1 executor id, $2 name, $3 lease in microseconds, $4 how many slots
+WITH clock AS MATERIALIZED (
+    SELECT clock_timestamp() AS now
+), registered AS (
+    INSERT INTO workflow.executors (id, name, state, registered_at, lease_until)
+    SELECT $1, $2, 'alive', k.now, k.now + $3::bigint * INTERVAL '1 microsecond'
+    FROM clock AS k
+), slots AS (
+    INSERT INTO workflow.executor_writers (executor_id, slot)
+    SELECT $1, s
+    FROM generate_series(0, $4::integer - 1) AS s
+)
+SELECT k.now
+FROM clock AS k

@@ -1,0 +1,16 @@
+-- Gives runs back whose owner never learned that it owns them, because the answer of its claim or create was lost.
+-- Returns queue.
+--
+-- $1 executor id, $2 id of the claim or NULL, $3 run ids
+WITH lost AS MATERIALIZED (
+    SELECT r.id
+    FROM workflow.runs AS r
+    WHERE r.status = 'running' AND r.owner = $1 AND (r.claim_id = $2 OR r.id = ANY($3::uuid[]))
+    ORDER BY r.id
+    FOR UPDATE OF r
+)
+UPDATE workflow.runs AS r
+SET status = 'ready', owner = NULL, ready_at = clock_timestamp()
+FROM lost AS l
+WHERE r.id = l.id
+RETURNING r.queue

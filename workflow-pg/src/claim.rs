@@ -1,0 +1,145 @@
+//! Claiming runs with their journals and inboxes.
+
+use std::collections::{BTreeMap, HashMap};
+
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+use workflow_core::journal::Entry;
+use workflow_core::store::{Claim, Claimed, ClaimedRun, Message};
+use workflow_core::{Payload, RunId, StoreError};
+
+use crate::doubt::Doubt;
+use crate::error::{commit, work};
+use crate::row;
+use crate::session::{acquire, retry};
+use crate::sql;
+use crate::store::PgStore;
+
+type Journals = HashMap<Uuid, Result<Vec<Entry>, String>>;
+type Inboxes = HashMap<Uuid, Result<Vec<Message>, String>>;
+
+impl PgStore {
+    pub(crate) async fn claim_runs(&self, claim: &Claim) -> Result<Claimed, StoreError> {
+        retry(|| self.try_claim(claim)).await
+    }
+
+    async fn try_claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
+        let id = Uuid::now_v7();
+        let slot = self.slots().take();
+        let mut conn = acquire(self.pool()).await?;
+        // From here on the runs may be owned; if their journals can't be read they are given back.
+        let doubt = self.doubts().guard(Doubt::Claimed { executor: claim.executor.0, claim: id });
+        let rooms = room_of_each(&claim.queues);
+        let rows = sqlx::query(sql::CLAIM)
+            .bind(claim.executor.0)
+            .bind(slot.number)
+            .bind(id)
+            .bind(rooms.keys().copied().collect::<Vec<_>>())
+            .bind(rooms.values().copied().collect::<Vec<_>>())
+            .bind(row::versions(&claim.workflows))
+            .fetch_all(&mut *conn)
+            .await
+            .map_err(commit);
+        drop(slot);
+        let rows = match rows {
+            Err(error @ StoreError::Contention(_)) => {
+                doubt.settle();
+                return Err(error);
+            }
+            rows => rows?,
+        };
+        let Some(first) = rows.first() else {
+            doubt.settle();
+            return Err(StoreError::LeaseLost(claim.executor));
+        };
+        let now = first.try_get("now").map_err(work)?;
+        let mut ids = Vec::new();
+        for row in &rows {
+            ids.extend(row.try_get::<Option<Uuid>, _>("id").map_err(work)?);
+        }
+        let (mut journals, mut inboxes) =
+            if ids.is_empty() { Default::default() } else { load(&mut conn, &ids).await.map_err(unclaimed)? };
+        let mut runs = Vec::with_capacity(ids.len());
+        for (id, row) in ids.into_iter().zip(&rows) {
+            runs.push(claimed(id, row, journals.remove(&id), inboxes.remove(&id))?);
+        }
+        doubt.settle();
+        Ok(Claimed { now, runs })
+    }
+}
+
+/// The runs are claimed already, so trying again at once wouldn't find them.
+fn unclaimed(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Contention(reason) => StoreError::Unavailable(reason),
+        other => other,
+    }
+}
+
+/// The room of each queue, every queue once.
+fn room_of_each(queues: &[(String, u32)]) -> BTreeMap<&str, i64> {
+    let mut rooms = BTreeMap::new();
+    for (queue, room) in queues {
+        let least = rooms.entry(&queue[..]).or_insert(i64::from(*room));
+        *least = (*least).min(i64::from(*room));
+    }
+    rooms
+}
+
+async fn load(conn: &mut PgConnection, ids: &[Uuid]) -> Result<(Journals, Inboxes), StoreError> {
+    let entries = sqlx::query(sql::LOAD_JOURNALS).bind(ids).fetch_all(&mut *conn).await.map_err(work)?;
+    let messages = sqlx::query(sql::LOAD_INBOXES).bind(ids).fetch_all(&mut *conn).await.map_err(work)?;
+    let journals =
+        group(&entries, |row, list: &[Entry]| row::entry(row, u32::try_from(list.len()).unwrap_or(u32::MAX)))?;
+    Ok((journals, group(&messages, |row, _| row::message(row))?))
+}
+
+/// Rows by run. The first row of a run that can't be read stands for the whole run.
+fn group<T>(
+    rows: &[PgRow],
+    read: impl Fn(&PgRow, &[T]) -> Result<T, String>,
+) -> Result<HashMap<Uuid, Result<Vec<T>, String>>, StoreError> {
+    let mut groups: HashMap<Uuid, Result<Vec<T>, String>> = HashMap::new();
+    for row in rows {
+        let group = groups.entry(row.try_get("run_id").map_err(work)?).or_insert_with(|| Ok(Vec::new()));
+        if let Ok(list) = group {
+            match read(row, list) {
+                Ok(item) => list.push(item),
+                Err(reason) => *group = Err(reason),
+            }
+        }
+    }
+    Ok(groups)
+}
+
+fn claimed(
+    id: Uuid,
+    row: &PgRow,
+    journal: Option<Result<Vec<Entry>, String>>,
+    inbox: Option<Result<Vec<Message>, String>>,
+) -> Result<ClaimedRun, StoreError> {
+    let mut journal = journal.unwrap_or_else(|| Ok(Vec::new()));
+    let inbox = inbox.unwrap_or_else(|| Ok(Vec::new())).unwrap_or_else(|reason| {
+        journal = Err(reason);
+        Vec::new()
+    });
+    let parent = row::parent(row).unwrap_or_else(|reason| {
+        journal = Err(reason);
+        None
+    });
+    let mail: i64 = row.try_get("mail").map_err(work)?;
+    Ok(ClaimedRun {
+        id: RunId(id),
+        workflow: row.try_get("workflow").map_err(work)?,
+        version: row.try_get("version").map_err(work)?,
+        queue: row.try_get("queue").map_err(work)?,
+        input: Payload { codec: row.try_get("input_codec").map_err(work)?, bytes: row.try_get("input").map_err(work)? },
+        parent,
+        depth: row.try_get("depth").map_err(work)?,
+        created_at: row.try_get("created_at").map_err(work)?,
+        mail: u64::try_from(mail).unwrap_or(0),
+        journal,
+        inbox,
+    })
+}

@@ -1,0 +1,297 @@
+//! Committing turns: one statement where it can be, else one transaction.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+use workflow_core::journal::ENTRY_VERSION;
+use workflow_core::store::{Committed, Mail, Message, Status, Then, Turn, TurnOutcome};
+use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
+
+use crate::batch::{EntryColumns, KeyColumns, Outgoing, RunChanges, bind_messages, number};
+use crate::error::{commit, work};
+use crate::row::{instant, int8};
+use crate::session::{acquire, begin, end, retry};
+use crate::store::PgStore;
+use crate::topic::{self, Found};
+use crate::wake::Wakes;
+use crate::{create, sql};
+
+/// Payloads of events above this size aren't handed back with the commit: the owner reads its mail instead.
+const MAX_SHORT_CUT_BYTES: usize = 64 * 1024;
+
+/// What one try came to.
+enum Try {
+    Done {
+        now: Timestamp,
+        mail: Vec<Mail>,
+        wakes: Wakes,
+    },
+    /// Nothing was written: some turns are too early at `now`, or their runs aren't among those `owned`.
+    Refused {
+        now: Timestamp,
+        owned: HashSet<Uuid>,
+    },
+}
+
+impl PgStore {
+    pub(crate) async fn commit_turns(&self, executor: ExecutorId, turns: &[Turn]) -> Result<Committed, StoreError> {
+        let mut outcomes = vec![TurnOutcome::Done; turns.len()];
+        loop {
+            let live: Vec<&Turn> =
+                turns.iter().zip(&outcomes).filter(|(_, o)| **o == TurnOutcome::Done).map(|(turn, _)| turn).collect();
+            match retry(|| self.try_commit(executor, &live)).await? {
+                Try::Done { now, mail, wakes } => {
+                    self.ring(wakes);
+                    return Ok(Committed { now, turns: outcomes, mail });
+                }
+                Try::Refused { now, owned } => {
+                    if !refuse(turns, &mut outcomes, now, &owned) {
+                        return Err(StoreError::Contention("runs changed their owner during the commit".to_owned()));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn try_commit(&self, executor: ExecutorId, turns: &[&Turn]) -> Result<Try, StoreError> {
+        if turns.iter().all(|turn| only_adds(turn)) {
+            self.add_entries(executor, turns).await
+        } else if turns.iter().all(|turn| is_one_statement(turn)) {
+            let mut messages: Vec<_> = turns.iter().flat_map(|turn| &turn.sends).map(Outgoing::message).collect();
+            let slot = self.slots().take();
+            let mut conn = acquire(self.pool()).await?;
+            let batch = Batch { executor, slot: slot.number, turns, messages: &mut messages, timed: true };
+            batch.write(&mut conn, commit).await
+        } else {
+            self.commit_in_steps(executor, turns).await
+        }
+    }
+
+    async fn add_entries(&self, executor: ExecutorId, turns: &[&Turn]) -> Result<Try, StoreError> {
+        let entries = EntryColumns::of(turns.iter().copied())?;
+        let slot = self.slots().take();
+        let mut conn = acquire(self.pool()).await?;
+        let query = sqlx::query(sql::COMMIT_ENTRIES).bind(executor.0).bind(slot.number).bind(not_before(turns));
+        let rows = entries.bind(query).bind(ENTRY_VERSION).fetch_all(&mut *conn).await.map_err(commit)?;
+        let row = rows.first().ok_or(StoreError::LeaseLost(executor))?;
+        let now = row.try_get("now").map_err(commit)?;
+        if row.try_get("on_time").map_err(commit)? {
+            Ok(Try::Done { now, mail: Vec::new(), wakes: Wakes::default() })
+        } else {
+            Ok(Try::Refused { now, owned: owned_by_claim(turns) })
+        }
+    }
+
+    /// Locks in the order of the contract: the writer, the topics, the runs, the rest.
+    async fn commit_in_steps(&self, executor: ExecutorId, turns: &[&Turn]) -> Result<Try, StoreError> {
+        let slot = self.slots().take();
+        let mut tx = begin(self.pool()).await?;
+        let changing = turns.iter().filter(|turn| !matches!(turn.then, Then::Keep)).map(|turn| turn.run.0);
+        let (now, owned) = check(&mut tx, executor, slot.number, changing.collect()).await?;
+        let refused = turns.iter().any(|turn| refusal(turn, now, &owned).is_some());
+        if refused {
+            return Ok(Try::Refused { now, owned });
+        }
+        let emits = topic::once(turns.iter().flat_map(|turn| &turn.emits));
+        let found = wait_for_events(&mut tx, turns, &emits).await?;
+        let mut messages: Vec<_> = turns.iter().flat_map(|turn| &turn.sends).map(Outgoing::message).collect();
+        messages.extend(found.iter().map(Found::message));
+        if !emits.is_empty() {
+            messages.extend(topic::emit(&mut tx, &emits).await?);
+        }
+        let starts: Vec<_> = turns.iter().flat_map(|turn| &turn.starts).collect();
+        let mut started = Wakes::default();
+        if !starts.is_empty() {
+            create::start_children(&mut tx, slot.number, &starts, &mut started).await?;
+        }
+        let batch = Batch { executor, slot: slot.number, turns, messages: &mut messages, timed: false };
+        match batch.write(&mut tx, work).await? {
+            Try::Done { now, mail, mut wakes } => {
+                end(tx).await?;
+                wakes.merge(started);
+                Ok(Try::Done { now, mail, wakes })
+            }
+            Try::Refused { .. } => Err(StoreError::Contention("a run changed its owner during the commit".to_owned())),
+        }
+    }
+}
+
+async fn check(
+    conn: &mut PgConnection,
+    executor: ExecutorId,
+    slot: i16,
+    runs: Vec<Uuid>,
+) -> Result<(Timestamp, HashSet<Uuid>), StoreError> {
+    let query = sqlx::query(sql::CHECK_TURNS).bind(executor.0).bind(slot).bind(runs);
+    let rows = query.fetch_all(conn).await.map_err(work)?;
+    let now = rows.first().ok_or(StoreError::LeaseLost(executor))?.try_get(0).map_err(work)?;
+    let mut owned = HashSet::new();
+    for row in &rows {
+        owned.extend(row.try_get::<Option<Uuid>, _>(1).map_err(work)?);
+    }
+    Ok((now, owned))
+}
+
+/// Locks all topics of the batch and begins the waits.
+async fn wait_for_events<'a>(
+    conn: &mut PgConnection,
+    turns: &[&'a Turn],
+    emits: &[&'a workflow_core::store::NewEvent],
+) -> Result<Vec<Found<'a>>, StoreError> {
+    let waits: Vec<_> = turns.iter().flat_map(|turn| turn.subscribe.iter().map(|s| (turn.run.0, s))).collect();
+    let mut topics: BTreeSet<_> = topic::topics_of(emits.iter().copied());
+    topics.extend(waits.iter().map(|(_, s)| (&s.name[..], &s.key[..])));
+    topic::lock_topics(conn, topics).await?;
+    if waits.is_empty() { Ok(Vec::new()) } else { topic::subscribe(conn, &waits).await }
+}
+
+/// The statement that writes a batch.
+struct Batch<'b, 'a> {
+    executor: ExecutorId,
+    slot: i16,
+    turns: &'b [&'a Turn],
+    messages: &'b mut Vec<Outgoing<'a>>,
+    /// Whether `not_before` is yet to be checked.
+    timed: bool,
+}
+
+impl Batch<'_, '_> {
+    async fn write(self, conn: &mut PgConnection, map: fn(sqlx::Error) -> StoreError) -> Result<Try, StoreError> {
+        let turns = self.turns;
+        let sent = number(self.messages);
+        let mut unsubscribed = KeyColumns::default();
+        for turn in turns {
+            for key in &turn.unsubscribe {
+                unsubscribed.push(turn.run.0, key)?;
+            }
+        }
+        // A subscription ends with the message that brings its event.
+        for message in self.messages.iter().filter(|m| m.event.is_some()) {
+            unsubscribed.push(message.to, &message.key)?;
+        }
+        let consumed = || turns.iter().filter(|turn| turn.consumed > 0);
+        let ended = turns.iter().filter(|turn| matches!(turn.then, Then::Finish { .. })).map(|turn| turn.run.0);
+        let query = sqlx::query(sql::COMMIT_TURNS).bind(self.executor.0).bind(self.slot);
+        let query = query.bind(if self.timed { not_before(turns) } else { None });
+        let query = RunChanges::of(turns.iter().copied(), sent.clone()).bind(query);
+        let query = EntryColumns::of(turns.iter().copied())?.bind(query);
+        let query = bind_messages(query, self.messages)?
+            .bind(consumed().map(|turn| turn.run.0).collect::<Vec<_>>())
+            .bind(consumed().map(|turn| int8(turn.consumed)).collect::<Vec<_>>())
+            .bind(ended.collect::<Vec<_>>());
+        let rows = unsubscribed.bind(query).bind(ENTRY_VERSION).fetch_all(conn).await.map_err(map)?;
+        let first = rows.first().ok_or(StoreError::LeaseLost(self.executor))?;
+        let now = first.try_get("now").map_err(map)?;
+        let done: bool = first.try_get("done").map_err(map)?;
+        let mut changed = HashMap::new();
+        for row in &rows {
+            if let Some(id) = row.try_get::<Option<Uuid>, _>("id").map_err(map)? {
+                changed.insert(id, Changed::read(row).map_err(map)?);
+            }
+        }
+        if !done {
+            return Ok(Try::Refused { now, owned: changed.into_keys().collect() });
+        }
+        let mut wakes = Wakes::default();
+        changed.iter().for_each(|(id, run)| run.wake(*id, &mut wakes));
+        let mail = self.short_cut(&changed, &sent, &mut wakes);
+        Ok(Try::Done { now, mail, wakes })
+    }
+
+    /// The messages to runs of the same executor; the owners of the others are woken.
+    fn short_cut(
+        &self,
+        changed: &HashMap<Uuid, Changed>,
+        sent: &std::collections::BTreeMap<Uuid, i64>,
+        wakes: &mut Wakes,
+    ) -> Vec<Mail> {
+        let mut mail = Vec::new();
+        for message in self.messages.iter() {
+            let Some((run, count)) = changed.get(&message.to).zip(sent.get(&message.to)) else { continue };
+            match run.owner {
+                Some(owner)
+                    if owner == self.executor.0
+                        && (message.event.is_none() || message.payload.bytes.len() <= MAX_SHORT_CUT_BYTES) =>
+                {
+                    let seq = u64::try_from(run.mail - count + message.number).unwrap_or(0);
+                    mail.push(Mail { run: RunId(message.to), message: Message { seq, fact: message.fact() } });
+                }
+                Some(owner) => wakes.mail(owner),
+                None => {}
+            }
+        }
+        mail
+    }
+}
+
+/// A run as a batch left it.
+pub(crate) struct Changed {
+    pub(crate) status: Option<Status>,
+    pub(crate) mail: i64,
+    pub(crate) owner: Option<Uuid>,
+    pub(crate) queue: String,
+}
+
+impl Changed {
+    pub(crate) fn read(row: &sqlx::postgres::PgRow) -> Result<Self, sqlx::Error> {
+        let status: String = row.try_get("status")?;
+        Ok(Self {
+            status: Status::parse(&status),
+            mail: row.try_get("mail")?,
+            owner: row.try_get("owner")?,
+            queue: row.try_get("queue")?,
+        })
+    }
+
+    /// Whom it concerns that the run is ready or waits, or is over or parked.
+    pub(crate) fn wake(&self, id: Uuid, wakes: &mut Wakes) {
+        match self.status {
+            Some(Status::Ready | Status::Waiting) => wakes.ready(&self.queue),
+            Some(Status::Completed | Status::Failed | Status::Cancelled | Status::Parked) => wakes.ended(id),
+            Some(Status::Running) | None => {}
+        }
+    }
+}
+
+fn only_adds(turn: &Turn) -> bool {
+    is_one_statement(turn)
+        && matches!(turn.then, Then::Keep)
+        && turn.consumed == 0
+        && turn.sends.is_empty()
+        && turn.unsubscribe.is_empty()
+}
+
+fn is_one_statement(turn: &Turn) -> bool {
+    turn.starts.is_empty() && turn.emits.is_empty() && turn.subscribe.is_empty()
+}
+
+fn not_before(turns: &[&Turn]) -> Option<Timestamp> {
+    turns.iter().filter_map(|turn| turn.not_before).max().map(instant)
+}
+
+fn owned_by_claim(turns: &[&Turn]) -> HashSet<Uuid> {
+    turns.iter().map(|turn| turn.run.0).collect()
+}
+
+fn refusal(turn: &Turn, now: Timestamp, owned: &HashSet<Uuid>) -> Option<TurnOutcome> {
+    if !matches!(turn.then, Then::Keep) && !owned.contains(&turn.run.0) {
+        Some(TurnOutcome::NotOwned)
+    } else if turn.not_before.is_some_and(|at| now < instant(at)) {
+        Some(TurnOutcome::TooEarly)
+    } else {
+        None
+    }
+}
+
+/// Notes which turns don't go through; false when there are none.
+fn refuse(turns: &[Turn], outcomes: &mut [TurnOutcome], now: Timestamp, owned: &HashSet<Uuid>) -> bool {
+    let mut any = false;
+    for (turn, outcome) in turns.iter().zip(outcomes).filter(|(_, o)| **o == TurnOutcome::Done) {
+        if let Some(refusal) = refusal(turn, now, owned) {
+            *outcome = refusal;
+            any = true;
+        }
+    }
+    any
+}

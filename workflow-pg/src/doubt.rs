@@ -1,0 +1,89 @@
+//! Runs that an executor may own without knowing it, because the answer of its claim or create was lost.
+//!
+//! Nobody drives such a run, so it is given back: at the next heartbeat, which comes every second anyway.
+
+use std::sync::{Mutex, PoisonError};
+
+use sqlx::Row;
+use uuid::Uuid;
+use workflow_core::{ExecutorId, StoreError};
+
+use crate::error::commit;
+use crate::session::acquire;
+use crate::sql;
+use crate::store::PgStore;
+use crate::wake::Wakes;
+
+/// What may have happened.
+#[derive(Debug, Clone)]
+pub(crate) enum Doubt {
+    /// A claim.
+    Claimed { executor: Uuid, claim: Uuid },
+    /// Runs that were created as owned: (owner, run).
+    Created(Vec<(Uuid, Uuid)>),
+}
+
+/// What is in doubt.
+#[derive(Debug, Default)]
+pub(crate) struct Doubts(Mutex<Vec<Doubt>>);
+
+/// Puts a doubt on the list when dropped, as it is when the caller gives up waiting; unless it was settled.
+pub(crate) struct DoubtGuard<'a> {
+    doubts: &'a Doubts,
+    doubt: Option<Doubt>,
+}
+
+impl Doubts {
+    pub(crate) fn guard(&self, doubt: Doubt) -> DoubtGuard<'_> {
+        let nothing = matches!(&doubt, Doubt::Created(owned) if owned.is_empty());
+        DoubtGuard { doubts: self, doubt: if nothing { None } else { Some(doubt) } }
+    }
+
+    fn take(&self) -> Vec<Doubt> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn put(&self, doubt: Doubt) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(doubt);
+    }
+}
+
+impl DoubtGuard<'_> {
+    /// The answer is here.
+    pub(crate) fn settle(mut self) {
+        self.doubt = None;
+    }
+}
+
+impl Drop for DoubtGuard<'_> {
+    fn drop(&mut self) {
+        if let Some(doubt) = self.doubt.take() {
+            self.doubts.put(doubt);
+        }
+    }
+}
+
+impl PgStore {
+    /// Gives back what `executor` may own without knowing it.
+    pub(crate) async fn settle_doubts(&self, executor: ExecutorId) -> Result<(), StoreError> {
+        let mut wakes = Wakes::default();
+        for doubt in self.doubts().take() {
+            let guard = self.doubts().guard(doubt.clone());
+            let releases = match doubt {
+                Doubt::Claimed { executor, claim } => vec![(executor, Some(claim), Vec::new())],
+                Doubt::Created(owned) => owned.into_iter().map(|(owner, run)| (owner, None, vec![run])).collect(),
+            };
+            for (owner, claim, runs) in releases {
+                tracing::warn!(%executor, %owner, "giving back runs whose owner never learned that it owns them");
+                let mut conn = acquire(self.pool()).await?;
+                let query = sqlx::query(sql::RELEASE_RUNS).bind(owner).bind(claim).bind(runs);
+                for row in query.fetch_all(&mut *conn).await.map_err(commit)? {
+                    wakes.ready(row.try_get(0).map_err(commit)?);
+                }
+            }
+            guard.settle();
+        }
+        self.ring(wakes);
+        Ok(())
+    }
+}

@@ -1,0 +1,144 @@
+//! The lives of executors: registering, heartbeats, closing, and taking over the runs of dead ones.
+
+use std::time::Duration;
+
+use sqlx::Row;
+use uuid::Uuid;
+use workflow_core::store::{Heartbeat, Rescued};
+use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
+
+use crate::error::{commit, work};
+use crate::row::{limit, micros, text};
+use crate::session::{WRITER_SLOTS, acquire, begin, end, retry};
+use crate::sql;
+use crate::store::PgStore;
+use crate::wake::Wakes;
+
+/// How many dead executors one rescue looks for.
+const MAX_DEAD: usize = 100;
+/// How many runs are handed over in one statement.
+const CHUNK: usize = 1_000;
+
+impl PgStore {
+    pub(crate) async fn register_executor(
+        &self,
+        executor: ExecutorId,
+        name: &str,
+        lease: Duration,
+    ) -> Result<Timestamp, StoreError> {
+        retry(async || {
+            let mut conn = acquire(self.pool()).await?;
+            let query = sqlx::query(sql::REGISTER).bind(executor.0).bind(text(name)).bind(micros(lease));
+            let rows = query.bind(i32::from(WRITER_SLOTS)).fetch_all(&mut *conn).await.map_err(commit)?;
+            let row = rows.first().ok_or(StoreError::LeaseLost(executor))?;
+            row.try_get("now").map_err(commit)
+        })
+        .await
+    }
+
+    pub(crate) async fn renew(&self, executor: ExecutorId, lease: Duration) -> Result<Heartbeat, StoreError> {
+        let renewed = retry(async || {
+            let mut conn = acquire(self.pool()).await?;
+            // Repeating it is harmless, so a lost connection is no more than that.
+            let query = sqlx::query(sql::HEARTBEAT).bind(executor.0).bind(micros(lease));
+            let rows = query.fetch_all(&mut *conn).await.map_err(work)?;
+            let row = rows.first().ok_or(StoreError::LeaseLost(executor))?;
+            Ok(Heartbeat {
+                now: row.try_get("now").map_err(work)?,
+                rescue: row.try_get("rescue").map_err(work)?,
+                next_due: row.try_get("next_due").map_err(work)?,
+            })
+        })
+        .await?;
+        // After the renewal, which must not wait for it.
+        if let Err(error) = self.settle_doubts(executor).await {
+            tracing::warn!(%error, "runs in doubt couldn't be given back, trying again with the next heartbeat");
+        }
+        Ok(renewed)
+    }
+
+    pub(crate) async fn close_executor(&self, executor: ExecutorId) -> Result<u64, StoreError> {
+        retry(|| self.end_executor(executor, "closed")).await?;
+        // Should this fail half-way, the rest is taken over by a rescue, still as handed over in good order.
+        let mut rescued = Rescued::default();
+        while self.take_over(i32::MAX, CHUNK, Some(executor), &mut rescued).await? == CHUNK {}
+        self.forget_executors().await?;
+        Ok(rescued.runs)
+    }
+
+    pub(crate) async fn rescue_runs(&self, max_crashes: u32, most: usize) -> Result<Rescued, StoreError> {
+        let mut rescued = Rescued::default();
+        let mut conn = acquire(self.pool()).await?;
+        let query = sqlx::query(sql::EXPIRED_EXECUTORS).bind(limit(MAX_DEAD));
+        let expired = query.fetch_all(&mut *conn).await.map_err(work)?;
+        drop(conn);
+        for row in expired {
+            let executor = ExecutorId(row.try_get("id").map_err(work)?);
+            match self.end_executor(executor, "dead").await {
+                Ok(true) => rescued.executors.push(executor),
+                Ok(false) => {}
+                // A commit of it is stuck in an open transaction, which the server ends before long. The others don't
+                // wait for that.
+                Err(StoreError::Contention(reason)) => {
+                    tracing::debug!(%executor, reason, "a dead executor couldn't be fenced yet");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let max_crashes = i32::try_from(max_crashes).unwrap_or(i32::MAX);
+        let mut left = most;
+        while left > 0 {
+            let chunk = left.min(CHUNK);
+            if self.take_over(max_crashes, chunk, None, &mut rescued).await? < chunk {
+                break;
+            }
+            left -= chunk;
+        }
+        self.forget_executors().await?;
+        Ok(rescued)
+    }
+
+    /// Takes an executor's fence away. In this order: its writers, which waits for their commits; then the executor.
+    async fn end_executor(&self, executor: ExecutorId, state: &'static str) -> Result<bool, StoreError> {
+        let mut tx = begin(self.pool()).await?;
+        sqlx::query(sql::LOCK_WRITERS).bind(executor.0).fetch_all(&mut *tx).await.map_err(work)?;
+        let query = sqlx::query(sql::END_EXECUTOR).bind(executor.0).bind(state);
+        let ended = query.fetch_all(&mut *tx).await.map_err(work)?;
+        end(tx).await?;
+        Ok(!ended.is_empty())
+    }
+
+    async fn take_over(
+        &self,
+        max_crashes: i32,
+        most: usize,
+        only: Option<ExecutorId>,
+        rescued: &mut Rescued,
+    ) -> Result<usize, StoreError> {
+        let rows = retry(async || {
+            let mut conn = acquire(self.pool()).await?;
+            let query = sqlx::query(sql::TAKE_OVER).bind(max_crashes).bind(limit(most)).bind(only.map(|e| e.0));
+            query.fetch_all(&mut *conn).await.map_err(commit)
+        })
+        .await?;
+        let mut wakes = Wakes::default();
+        for row in &rows {
+            let id: Uuid = row.try_get("id").map_err(work)?;
+            if row.try_get("poisoned").map_err(work)? {
+                rescued.poisoned.push(RunId(id));
+                wakes.ended(id);
+            } else {
+                rescued.runs += 1;
+                wakes.ready(row.try_get("queue").map_err(work)?);
+            }
+        }
+        self.ring(wakes);
+        Ok(rows.len())
+    }
+
+    async fn forget_executors(&self) -> Result<(), StoreError> {
+        let mut conn = acquire(self.pool()).await?;
+        sqlx::query(sql::FORGET_EXECUTORS).execute(&mut *conn).await.map_err(work)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,136 @@
+//! Connections, transactions with their time limits, retries, and the slots of writers.
+
+use std::future::Future;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use sqlx::pool::PoolConnection;
+use sqlx::{PgPool, Postgres, Transaction};
+use uuid::Uuid;
+use workflow_core::StoreError;
+
+use crate::error;
+
+/// What every session of our own pool is set to: shorter than the default lease of 5 s, because a fence alone doesn't
+/// help against a writer that was frozen inside an open transaction.
+pub(crate) const SESSION_LIMITS: &str =
+    "SET idle_in_transaction_session_timeout = 3000; SET statement_timeout = 4000; SET lock_timeout = 2000";
+
+// The limits are set again here because a pool may be the user's, with limits of its own. It costs no round trip: the
+// four go in one message. A statement that is its own transaction needs none, as its client can't keep it open.
+const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 3000; \
+     SET LOCAL statement_timeout = 4000; SET LOCAL lock_timeout = 2000";
+
+/// A connection of the pool.
+pub(crate) async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, StoreError> {
+    pool.acquire().await.map_err(error::connect)
+}
+
+/// A transaction with our time limits. Dropping it rolls back.
+pub(crate) async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, StoreError> {
+    // Taken apart from `begin_with` so that a failed connect and a failed BEGIN are told apart; both wrote nothing.
+    pool.begin_with(BEGIN).await.map_err(error::connect)
+}
+
+/// Commits; a connection lost here leaves the outcome unknown.
+pub(crate) async fn end(tx: Transaction<'_, Postgres>) -> Result<(), StoreError> {
+    tx.commit().await.map_err(error::commit)
+}
+
+const MAX_TRIES: u32 = 12;
+const MAX_RETRY_TIME: Duration = Duration::from_secs(2);
+
+/// Repeats what was rolled back for certain, a few times and with jitter.
+pub(crate) async fn retry<T, F, Fut>(mut once: F) -> Result<T, StoreError>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, StoreError>>,
+{
+    let begun = Instant::now();
+    let mut tries = 0;
+    loop {
+        match once().await {
+            Err(StoreError::Contention(reason)) if tries < MAX_TRIES && begun.elapsed() < MAX_RETRY_TIME => {
+                tries += 1;
+                tracing::debug!(tries, reason, "the transaction was rolled back, trying again");
+                tokio::time::sleep(jitter(tries)).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Between a half and all of 2, 4, 8, .. up to 128 ms.
+fn jitter(tries: u32) -> Duration {
+    let most = 2_000_u64 << tries.clamp(1, 6);
+    // The random half of a UUID is at hand, and quality doesn't matter.
+    let random = u64::from(Uuid::new_v4().as_fields().0);
+    Duration::from_micros(most / 2 + random % (most / 2))
+}
+
+/// How many lock rows an executor has: more than a pool has connections, as a rule.
+pub(crate) const WRITER_SLOTS: i16 = 16;
+
+/// The slots that are free. A slot is only shared when there are more writers than slots.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    taken: Mutex<u32>,
+    next: AtomicU32,
+}
+
+/// A writer's slot, free again when dropped.
+#[derive(Debug)]
+pub(crate) struct Slot<'a> {
+    slots: &'a Slots,
+    pub(crate) number: i16,
+    alone: bool,
+}
+
+impl Slots {
+    /// The lowest free slot, or one that is shared.
+    pub(crate) fn take(&self) -> Slot<'_> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        for number in 0..WRITER_SLOTS {
+            if *taken & (1 << number) == 0 {
+                *taken |= 1 << number;
+                return Slot { slots: self, number, alone: true };
+            }
+        }
+        let next = self.next.fetch_add(1, Ordering::Relaxed) % WRITER_SLOTS.unsigned_abs() as u32;
+        Slot { slots: self, number: i16::try_from(next).unwrap_or(0), alone: false }
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        if self.alone {
+            *self.slots.taken.lock().unwrap_or_else(PoisonError::into_inner) &= !(1 << self.number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_not_shared_until_all_are_taken() {
+        let slots = Slots::default();
+        let held: Vec<_> = (0..WRITER_SLOTS).map(|_| slots.take()).collect();
+        let mut numbers: Vec<_> = held.iter().map(|s| s.number).collect();
+        numbers.dedup();
+        assert_eq!(numbers.len(), 16);
+        drop(slots.take());
+        drop(held);
+        assert_eq!(slots.take().number, 0);
+    }
+
+    #[test]
+    fn jitter_stays_short() {
+        for tries in 0..40 {
+            assert!(jitter(tries) <= Duration::from_millis(128));
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The store itself: what it is made of, and its methods by the file that does the work.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::PgPool;
+use workflow_core::journal::Entry;
+use workflow_core::store::{
+    Claim, Claimed, Committed, CreateOutcome, Heartbeat, ListFilter, Mail, NewEvent, NewMessage, NewRun, Rescued,
+    Resume, RunRecord, RunRef, SendOutcome, Store, Swept, Turn, WakeSink, Wakeup, WatchGuard,
+};
+use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
+
+use crate::doubt::Doubts;
+use crate::listen::Bell;
+use crate::options::Capabilities;
+use crate::session::Slots;
+use crate::wake::Wakes;
+
+/// Runs and journals in Postgres. Cloning is cheap and gives the same store.
+#[derive(Debug, Clone)]
+pub struct PgStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    pool: PgPool,
+    slots: Slots,
+    doubts: Doubts,
+    bell: Bell,
+}
+
+impl PgStore {
+    pub(crate) fn over(pool: PgPool, capabilities: Capabilities) -> Self {
+        let bell = Bell::start(&pool, capabilities);
+        Self { inner: Arc::new(Inner { pool, slots: Slots::default(), doubts: Doubts::default(), bell }) }
+    }
+
+    /// The pool, for statements of your own.
+    pub fn pool(&self) -> &PgPool {
+        &self.inner.pool
+    }
+
+    /// Sends a wake-up, here at once and to other processes soon: after [`create_in`](crate::create_in) or
+    /// [`emit_in`](crate::emit_in), when your transaction is committed. Nothing is lost without, it only takes until the
+    /// next poll.
+    pub fn wake(&self, wakeup: Wakeup) {
+        let mut wakes = Wakes::default();
+        wakes.add(wakeup);
+        self.ring(wakes);
+    }
+
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.inner.slots
+    }
+
+    pub(crate) fn doubts(&self) -> &Doubts {
+        &self.inner.doubts
+    }
+
+    pub(crate) fn ring(&self, wakes: Wakes) {
+        self.inner.bell.ring(wakes);
+    }
+}
+
+#[async_trait]
+impl Store for PgStore {
+    async fn migrate(&self) -> Result<(), StoreError> {
+        self.migrate_schema().await
+    }
+
+    async fn register(&self, executor: ExecutorId, name: &str, lease: Duration) -> Result<Timestamp, StoreError> {
+        self.register_executor(executor, name, lease).await
+    }
+
+    async fn heartbeat(&self, executor: ExecutorId, lease: Duration) -> Result<Heartbeat, StoreError> {
+        self.renew(executor, lease).await
+    }
+
+    async fn close(&self, executor: ExecutorId) -> Result<u64, StoreError> {
+        self.close_executor(executor).await
+    }
+
+    async fn rescue(&self, max_crashes: u32, limit: usize) -> Result<Rescued, StoreError> {
+        self.rescue_runs(max_crashes, limit).await
+    }
+
+    async fn create(&self, runs: &[NewRun], atomic: bool) -> Result<Vec<CreateOutcome>, StoreError> {
+        self.create_runs(runs, atomic).await
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
+        self.claim_runs(claim).await
+    }
+
+    async fn commit(&self, executor: ExecutorId, turns: &[Turn]) -> Result<Committed, StoreError> {
+        self.commit_turns(executor, turns).await
+    }
+
+    async fn landed(&self, run: RunId, position: u32) -> Result<bool, StoreError> {
+        self.entry_landed(run, position).await
+    }
+
+    async fn deliver(
+        &self,
+        sends: &[NewMessage],
+        emits: &[NewEvent],
+        max_buffered: u64,
+    ) -> Result<Vec<SendOutcome>, StoreError> {
+        self.deliver_all(sends, emits, max_buffered).await
+    }
+
+    async fn mail(&self, executor: ExecutorId, limit: usize) -> Result<Vec<Mail>, StoreError> {
+        self.mail_of(executor, limit).await
+    }
+
+    async fn find(&self, refs: &[RunRef]) -> Result<Vec<Option<RunRecord>>, StoreError> {
+        self.find_runs(refs).await
+    }
+
+    async fn list(&self, filter: &ListFilter) -> Result<Vec<RunRecord>, StoreError> {
+        self.list_runs(filter).await
+    }
+
+    async fn journal(&self, run: RunId, from: u32, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.entries(run, from, limit).await
+    }
+
+    async fn resume(&self, which: &Resume) -> Result<u64, StoreError> {
+        self.resume_runs(which).await
+    }
+
+    async fn sweep(&self, limit: usize) -> Result<Swept, StoreError> {
+        self.sweep_once(limit).await
+    }
+
+    fn watch(&self, sink: WakeSink) -> WatchGuard {
+        self.inner.bell.watch(sink)
+    }
+
+    async fn shutdown(&self) {
+        self.inner.bell.stop();
+        self.inner.pool.close().await;
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}

@@ -1,0 +1,48 @@
+//! Deleting what is no longer kept, a bounded piece at a time.
+
+use sqlx::Row;
+use uuid::Uuid;
+use workflow_core::StoreError;
+use workflow_core::store::Swept;
+
+use crate::error::{commit, work};
+use crate::row::limit;
+use crate::session::{acquire, begin, end, retry};
+use crate::sql;
+use crate::store::PgStore;
+
+impl PgStore {
+    pub(crate) async fn sweep_once(&self, most: usize) -> Result<Swept, StoreError> {
+        let runs = retry(|| self.sweep_runs(most)).await?;
+        let events = retry(async || {
+            let mut conn = acquire(self.pool()).await?;
+            let done = sqlx::query(sql::DELETE_EVENTS).bind(limit(most)).execute(&mut *conn).await;
+            Ok(done.map_err(commit)?.rows_affected())
+        })
+        .await?;
+        Ok(Swept { runs, events })
+    }
+
+    /// Parents and children are locked together and by id. A parent with more children than fit is deleted by a later
+    /// sweep, when the last of them has lost it.
+    async fn sweep_runs(&self, most: usize) -> Result<u64, StoreError> {
+        let mut tx = begin(self.pool()).await?;
+        let rows = sqlx::query(sql::LOCK_EXPIRED).bind(limit(most)).fetch_all(&mut *tx).await.map_err(work)?;
+        let (mut all, mut expired) = (Vec::new(), Vec::new());
+        for row in &rows {
+            let id: Uuid = row.try_get("id").map_err(work)?;
+            all.push(id);
+            if row.try_get("expired").map_err(work)? {
+                expired.push(id);
+            }
+        }
+        if expired.is_empty() {
+            return Ok(0);
+        }
+        sqlx::query(sql::ORPHAN_CHILDREN).bind(&all).bind(&expired).execute(&mut *tx).await.map_err(work)?;
+        let counted = sqlx::query(sql::DELETE_RUNS).bind(&expired).fetch_all(&mut *tx).await.map_err(work)?;
+        let runs: i64 = counted.first().map_or(Ok(0), |row| row.try_get(0)).map_err(work)?;
+        end(tx).await?;
+        Ok(runs.unsigned_abs())
+    }
+}

@@ -128,14 +128,19 @@ pub async fn create_sees_duplicates_within_the_batch(b: &Bench) {
     let outcomes = b.store().create(&batch, true).await.expect("duplicates are no conflict");
     assert!(matches!(&outcomes[0], CreateOutcome::Created(c) if c.id == first.id), "{outcomes:?}");
     assert_eq!(outcomes[1..], [CreateOutcome::Existing(first.id), CreateOutcome::Existing(first.id)]);
-    assert_eq!(count(b).await, 1);
+    let plain = new_run();
+    let outcomes = b.store().create(&[plain.clone(), plain.clone()], true).await.expect("duplicates are no conflict");
+    assert!(matches!(&outcomes[0], CreateOutcome::Created(c) if c.id == plain.id), "{outcomes:?}");
+    assert_eq!(outcomes[1], CreateOutcome::Existing(plain.id));
+    assert_eq!(count(b).await, 2);
 }
 
 pub async fn create_sees_conflicts_within_the_batch(b: &Bench) {
     let first = NewRun { invoke_id: Some("order-1".into()), ..new_run() };
     let other = with_input(NewRun { id: RunId::generate(), ..first.clone() }, json("2"));
-    let outcomes = b.store().create(&[first.clone(), other], false).await.expect("runs can be created");
-    assert_eq!(outcomes[1], CreateOutcome::Conflict(first.id));
+    let same_id = with_input(first.clone(), json("3"));
+    let outcomes = b.store().create(&[first.clone(), other, same_id], false).await.expect("runs can be created");
+    assert_eq!(outcomes[1..], [CreateOutcome::Conflict(first.id), CreateOutcome::Conflict(first.id)]);
     assert_eq!(count(b).await, 1);
 }
 

@@ -135,7 +135,10 @@ pub async fn emitting_is_idempotent_by_the_events_id(b: &Bench) {
     let first = event("k", "1");
     let batch = [first.clone(), first.clone(), event("k", "2")];
     b.store().deliver(&[], &batch, 10).await.expect("events can be emitted");
-    b.store().deliver(&[], &[first.clone()], 2).await.expect("an event that is there already needs no room");
+    b.store()
+        .deliver(&[], std::slice::from_ref(&first), 2)
+        .await
+        .expect("an event that is there already needs no room");
     let (run, sender) = (waiter(b, executor, "k", 1).await, b.owned(executor).await);
     b.done(executor, Turn { emits: vec![first], ..Turn::new(sender, 0) }).await;
     assert_eq!(heard(b, executor, run).await, [(2, "2".into())]);

@@ -115,7 +115,9 @@ pub async fn sweep_takes_everything_of_a_run(b: &Bench) {
     assert_eq!(b.send(run, fact("late")).await, SendOutcome::NoSuchRun);
     b.emit(event("k", "1")).await;
     // The ids are free, and nothing of the old run comes back.
-    assert!(matches!(b.create(new).await, CreateOutcome::Created(_)));
+    assert!(matches!(b.create(NewRun { invoke_id: None, ..new }).await, CreateOutcome::Created(_)));
+    let same_invoke_id = NewRun { invoke_id: Some("order-1".into()), workflow: "refund".into(), ..new_run() };
+    assert!(matches!(b.create(same_invoke_id).await, CreateOutcome::Created(_)));
     assert_eq!((b.journal(run).await, b.inbox(executor, run).await), (vec![], vec![]));
 }
 

@@ -105,8 +105,6 @@ macro_rules! __conformance_cases {
                 create_keeps_a_large_payload,
                 create_keeps_every_byte_and_codec,
                 create_keeps_unicode_ids_and_long_names,
-                create_of_one_id_by_many_creates_one,
-                create_of_one_invoke_id_by_many_creates_one,
             }
             claim: {
                 claim_takes_a_ready_run,
@@ -154,7 +152,12 @@ macro_rules! __conformance_cases {
             turn: {
                 finish_records_status_and_output,
                 an_ended_run_is_final,
-                an_ended_run_ends_once_of_many,
+                park_keeps_reason_journal_and_inbox,
+                resume_makes_only_parked_runs_ready,
+                resume_chooses_by_code_and_workflow,
+                a_large_batch_is_one_commit,
+            }
+            hang_up: {
                 hang_up_gives_the_run_away,
                 hang_up_wakes_at_an_instant,
                 hang_up_wakes_after_a_while,
@@ -165,13 +168,7 @@ macro_rules! __conformance_cases {
                 hang_up_with_seen_mail_waits,
                 a_woken_run_can_hang_up_again,
                 a_message_takes_the_wake_time_away,
-                park_keeps_reason_journal_and_inbox,
-                resume_makes_only_parked_runs_ready,
-                resume_chooses_by_code_and_workflow,
                 a_due_run_is_taken_over_by_another_executor,
-                batches_of_one_executor_are_committed_side_by_side,
-                close_and_commit_at_once_agree,
-                a_large_batch_is_one_commit,
             }
             inbox: {
                 messages_are_numbered_from_one_without_gaps,
@@ -187,10 +184,6 @@ macro_rules! __conformance_cases {
                 a_turn_sends_messages,
                 mail_within_an_executor_is_in_the_answer_or_in_the_inbox,
                 a_message_and_a_hang_up_in_one_batch_leave_a_ready_run,
-                a_hang_up_and_a_message_at_once_never_miss_each_other,
-                an_end_and_a_message_at_once_agree,
-                many_senders_to_one_run_leave_no_gap,
-                batches_that_cross_do_not_deadlock,
             }
             child: {
                 children_start_with_the_turn,
@@ -210,7 +203,6 @@ macro_rules! __conformance_cases {
                 every_waiter_gets_an_event_once,
                 events_are_read_in_order_one_after_the_other,
                 topics_are_separate,
-                emitting_is_idempotent_by_the_events_id,
                 waiting_again_is_harmless,
                 one_run_may_wait_for_several_events,
                 unsubscribing_ends_one_wait,
@@ -219,10 +211,24 @@ macro_rules! __conformance_cases {
                 a_turn_emits_events,
                 waiting_and_emitting_in_one_batch_meet,
                 a_refused_turn_neither_waits_nor_emits,
+            }
+            buffer: {
+                emitting_is_idempotent_by_the_events_id,
                 a_full_buffer_takes_nothing_of_the_batch,
                 an_expired_event_is_no_longer_there,
                 events_kept_for_the_longest_time_stay,
                 emits_at_once_are_numbered_without_gaps,
+            }
+            race: {
+                create_of_one_id_by_many_creates_one,
+                create_of_one_invoke_id_by_many_creates_one,
+                an_ended_run_ends_once_of_many,
+                batches_of_one_executor_are_committed_side_by_side,
+                close_and_commit_at_once_agree,
+                a_hang_up_and_a_message_at_once_never_miss_each_other,
+                an_end_and_a_message_at_once_agree,
+                many_senders_to_one_run_leave_no_gap,
+                batches_that_cross_do_not_deadlock,
                 a_wait_and_an_emit_at_once_never_miss_each_other,
                 one_emit_and_many_waits_at_once_all_meet,
                 an_end_and_an_emit_at_once_agree,

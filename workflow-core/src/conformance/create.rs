@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use futures::future::join_all;
-
 use super::bench::{Bench, LONG, MANY, QUEUE, SHORT, WORKFLOW, json, new_run, with_input};
 use crate::ids::{ExecutorId, RunId};
 use crate::journal::OpKey;
@@ -279,34 +277,7 @@ pub async fn create_keeps_unicode_ids_and_long_names(b: &Bench) {
     }
 }
 
-pub async fn create_of_one_id_by_many_creates_one(b: &Bench) {
-    let stores = b.two().await;
-    let new = new_run();
-    let outcomes = join_all((0..16).map(|i| {
-        let (store, run) = (stores[i % 2].clone(), new.clone());
-        async move { store.create(&[run], false).await.expect("runs can be created").remove(0) }
-    }))
-    .await;
-    let created = outcomes.iter().filter(|o| matches!(o, CreateOutcome::Created(_))).count();
-    let existing = outcomes.iter().filter(|o| **o == CreateOutcome::Existing(new.id)).count();
-    assert_eq!((created, existing), (1, 15));
-}
-
-pub async fn create_of_one_invoke_id_by_many_creates_one(b: &Bench) {
-    let stores = b.two().await;
-    // Every batch names the same ids, in another order: what locks in the order given deadlocks here.
-    let outcomes = join_all((0..16).map(|i| {
-        let store = stores[i % 2].clone();
-        let mut batch: Vec<_> = (0..8).map(|n| NewRun { invoke_id: Some(format!("order-{n}")), ..new_run() }).collect();
-        batch.rotate_left(i % 8);
-        async move { store.create(&batch, i % 3 == 0).await.expect("runs can be created") }
-    }))
-    .await;
-    let created = outcomes.iter().flatten().filter(|o| matches!(o, CreateOutcome::Created(_))).count();
-    assert_eq!((created, count(b).await), (8, 8));
-}
-
-async fn count(b: &Bench) -> usize {
+pub(super) async fn count(b: &Bench) -> usize {
     let filter = ListFilter { limit: MANY as u32, ..ListFilter::default() };
     b.store().list(&filter).await.expect("runs can be listed").len()
 }

@@ -1,32 +1,29 @@
-//! Cases of events: numbers per topic, buffers and their end, waiters, and races between the two.
+//! Cases of events: who waits for them, before and after they came.
 
 use std::time::Duration;
 
-use futures::future::{join, join_all};
-use uuid::Uuid;
-
-use super::bench::{Bench, LONG, SHORT, event, fact, finish, hang_up, json, park, turn, wait_for};
+use super::bench::{Bench, event, finish, hang_up, json, park, turn, wait_for};
 use crate::ids::{ExecutorId, RunId};
 use crate::journal::{OpKey, Phase};
-use crate::store::{Message, NewEvent, NewMessage, Resume, SendOutcome, Status, StoreError, Subscription, Turn};
+use crate::store::{Message, NewEvent, Resume, Status, Subscription, Turn};
 
-async fn subscribe(b: &Bench, executor: ExecutorId, run: RunId, subscription: Subscription) {
+pub(super) async fn subscribe(b: &Bench, executor: ExecutorId, run: RunId, subscription: Subscription) {
     b.done(executor, Turn { subscribe: vec![subscription], ..Turn::new(run, 0) }).await;
 }
 
 /// A run that is owned and waits for an event of `key` after `after`.
-async fn waiter(b: &Bench, executor: ExecutorId, key: &str, after: u64) -> RunId {
+pub(super) async fn waiter(b: &Bench, executor: ExecutorId, key: &str, after: u64) -> RunId {
     let run = b.owned(executor).await;
     subscribe(b, executor, run, wait_for(key, after)).await;
     run
 }
 
 /// What a message says of its event.
-fn said(message: &Message) -> (i64, String) {
+pub(super) fn said(message: &Message) -> (i64, String) {
     (message.fact.mark.expect("an event has a seq"), message.fact.payload.display())
 }
 
-async fn heard(b: &Bench, executor: ExecutorId, run: RunId) -> Vec<(i64, String)> {
+pub(super) async fn heard(b: &Bench, executor: ExecutorId, run: RunId) -> Vec<(i64, String)> {
     b.inbox(executor, run).await.iter().map(said).collect()
 }
 
@@ -130,22 +127,6 @@ pub async fn topics_are_separate(b: &Bench) {
     }
 }
 
-pub async fn emitting_is_idempotent_by_the_events_id(b: &Bench) {
-    let executor = b.executor().await;
-    let first = event("k", "1");
-    let batch = [first.clone(), first.clone(), event("k", "2")];
-    b.store().deliver(&[], &batch, 10).await.expect("events can be emitted");
-    b.store()
-        .deliver(&[], std::slice::from_ref(&first), 2)
-        .await
-        .expect("an event that is there already needs no room");
-    let (run, sender) = (waiter(b, executor, "k", 1).await, b.owned(executor).await);
-    b.done(executor, Turn { emits: vec![first], ..Turn::new(sender, 0) }).await;
-    assert_eq!(heard(b, executor, run).await, [(2, "2".into())]);
-    let last = waiter(b, executor, "k", 2).await;
-    assert_eq!(heard(b, executor, last).await, []);
-}
-
 pub async fn waiting_again_is_harmless(b: &Bench) {
     let executor = b.executor().await;
     let run = waiter(b, executor, "k", 0).await;
@@ -246,148 +227,4 @@ pub async fn a_refused_turn_neither_waits_nor_emits(b: &Bench) {
     b.emit(event("theirs", "1")).await;
     assert_eq!(heard(b, executor, waiting).await, []);
     assert_eq!(heard(b, other, theirs).await, []);
-}
-
-pub async fn a_full_buffer_takes_nothing_of_the_batch(b: &Bench) {
-    let executor = b.executor().await;
-    let run = b.owned(executor).await;
-    let sends = [NewMessage { to: run, fact: fact("hello") }];
-    b.store().deliver(&[], &[event("k", "1")], 2).await.expect("there is room");
-    // One fits, the second doesn't.
-    let batch = [event("other", "1"), event("k", "2"), event("k", "3")];
-    match b.store().deliver(&sends, &batch, 2).await.expect_err("the buffer is full") {
-        StoreError::BufferFull { name, key, limit } => assert_eq!((&*name, &*key, limit), ("paid", "k", 2)),
-        other => panic!("the buffer is full, not {other:?}"),
-    }
-    assert_eq!(b.inbox(executor, run).await, []);
-    let waiting = waiter(b, executor, "other", 0).await;
-    assert_eq!(heard(b, executor, waiting).await, []);
-    b.store().deliver(&[], &[event("k", "2")], 2).await.expect("there is room for one");
-    b.store().deliver(&sends, &[event("another", "1")], 2).await.expect("other topics have room");
-    assert_eq!(b.inbox(executor, run).await.len(), 1);
-    let last = waiter(b, executor, "k", 1).await;
-    assert_eq!(heard(b, executor, last).await, [(2, "2".into())], "what was refused has no number");
-}
-
-pub async fn an_expired_event_is_no_longer_there(b: &Bench) {
-    let executor = b.executor().await;
-    let early = waiter(b, executor, "k", 0).await;
-    b.store().deliver(&[], &[NewEvent { retain: SHORT, ..event("k", "1") }], 1).await.expect("there is room");
-    b.outlast().await;
-    assert_eq!(heard(b, executor, early).await, [(1, "1".into())], "an inbox keeps what it has");
-    let late = waiter(b, executor, "k", 0).await;
-    assert_eq!(heard(b, executor, late).await, []);
-    b.store().deliver(&[], &[event("k", "2")], 1).await.expect("it takes no room any more");
-    assert_eq!(heard(b, executor, late).await, [(2, "2".into())]);
-}
-
-pub async fn events_kept_for_the_longest_time_stay(b: &Bench) {
-    let executor = b.executor().await;
-    b.emit(NewEvent { retain: Duration::MAX, ..event("k", "1") }).await;
-    b.store().sweep(100).await.expect("anyone can sweep");
-    let late = waiter(b, executor, "k", 0).await;
-    assert_eq!(heard(b, executor, late).await, [(1, "1".into())]);
-}
-
-pub async fn emits_at_once_are_numbered_without_gaps(b: &Bench) {
-    let stores = b.two().await;
-    let executor = b.executor().await;
-    let emits = (0..12).map(|i| {
-        let store = stores[i % 2].clone();
-        async move {
-            // Two topics in one batch, in another order each time: what locks as given deadlocks here.
-            let mut batch = vec![event("a", &i.to_string()), event("b", &i.to_string()), event("a", "x")];
-            batch.rotate_left(i % 3);
-            store.deliver(&[], &batch, 1_000).await.expect("events can be emitted");
-        }
-    });
-    join_all(emits).await;
-    let run = b.owned(executor).await;
-    for (key, count) in [("a", 24), ("b", 12)] {
-        for after in 0..=count {
-            let op = OpKey::new("event", key, after as u32 + 1);
-            subscribe(b, executor, run, Subscription { op, ..wait_for(key, after) }).await;
-        }
-        let inbox = b.inbox(executor, run).await;
-        let seqs: Vec<_> = inbox.iter().filter(|m| m.fact.key.name == key).map(|m| said(m).0).collect();
-        assert_eq!(seqs, (1..=count as i64).collect::<Vec<_>>());
-    }
-}
-
-pub async fn a_wait_and_an_emit_at_once_never_miss_each_other(b: &Bench) {
-    let stores = b.two().await;
-    let executor = b.executor().await;
-    for round in 0..12 {
-        let mut runs = Vec::new();
-        for _ in 0..6 {
-            runs.push(b.owned(executor).await);
-        }
-        let races = runs.iter().enumerate().map(|(i, run)| {
-            let [first, second] = stores.clone();
-            async move {
-                let key = Uuid::now_v7().to_string();
-                let turns = [Turn { subscribe: vec![wait_for(&key, 0)], then: hang_up(0), ..Turn::new(*run, 0) }];
-                let emits = [event(&key, "1")];
-                let (wait, emit) = (first.commit(executor, &turns), second.deliver(&[], &emits, 10));
-                if (i + round) % 2 == 0 {
-                    let (waited, emitted) = join(wait, emit).await;
-                    waited.and(emitted).expect("both go through");
-                } else {
-                    let (emitted, waited) = join(emit, wait).await;
-                    waited.and(emitted).expect("both go through");
-                }
-            }
-        });
-        join_all(races).await;
-        let claimed = b.claim(executor, 100).await;
-        assert_eq!(claimed.len(), 6, "each waited and was woken");
-        assert!(claimed.iter().all(|run| run.mail == 1 && run.inbox.len() == 1));
-    }
-}
-
-pub async fn one_emit_and_many_waits_at_once_all_meet(b: &Bench) {
-    let stores = b.two().await;
-    let executor = b.executor().await;
-    for round in 0..6 {
-        let key = format!("k{round}");
-        let mut runs = Vec::new();
-        for _ in 0..8 {
-            runs.push(b.owned(executor).await);
-        }
-        let parts = (0..=runs.len()).map(|i| {
-            let (store, key, runs) = (stores[i % 2].clone(), key.clone(), runs.clone());
-            async move {
-                // The emit comes in the middle of the waits.
-                if i == 4 {
-                    store.deliver(&[], &[event(&key, "1")], 10).await.expect("events can be emitted");
-                } else {
-                    let run = runs[if i > 4 { i - 1 } else { i }];
-                    let turn = Turn { subscribe: vec![wait_for(&key, 0)], then: hang_up(0), ..Turn::new(run, 0) };
-                    store.commit(executor, &[turn]).await.expect("an executor with a lease can commit");
-                }
-            }
-        });
-        join_all(parts).await;
-        let claimed = b.claim(executor, 100).await;
-        assert_eq!(claimed.len(), 8);
-        assert!(claimed.iter().all(|run| run.inbox.iter().map(said).eq([(1, "1".to_owned())])));
-    }
-}
-
-pub async fn an_end_and_an_emit_at_once_agree(b: &Bench) {
-    let [first, second] = b.two().await;
-    let executor = b.executor().await;
-    for round in 0..12 {
-        let key = format!("k{round}");
-        let run = waiter(b, executor, &key, 0).await;
-        let (turns, emits) = ([Turn { then: finish(), ..Turn::new(run, 0) }], [event(&key, "1")]);
-        let (end, emit) = (first.commit(executor, &turns), second.deliver(&[], &emits, 10));
-        let (ended, emitted) = join(end, emit).await;
-        ended.expect("it ends");
-        emitted.expect("events can be emitted");
-        assert_eq!(b.send(run, fact("late")).await, SendOutcome::Ended(Status::Completed));
-        let late = waiter(b, executor, &key, 0).await;
-        assert_eq!(heard(b, executor, late).await, [(1, "1".into())]);
-    }
-    b.store().heartbeat(executor, LONG).await.expect("alive");
 }

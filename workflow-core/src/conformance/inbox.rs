@@ -1,12 +1,10 @@
 //! Cases of messages: numbers, who is woken, what is consumed, and races with hanging up and ending.
 
-use futures::future::{join, join_all};
-
-use super::bench::{Bench, MANY, fact, finish, hang_up, names, park, turn};
+use super::bench::{Bench, MANY, fact, hang_up, names, park, turn};
 use crate::ids::{ExecutorId, RunId};
 use crate::store::{NewMessage, SendOutcome, Status, Turn, TurnOutcome};
 
-fn message(to: RunId, name: &str) -> NewMessage {
+pub(super) fn message(to: RunId, name: &str) -> NewMessage {
     NewMessage { to, fact: fact(name) }
 }
 
@@ -185,110 +183,5 @@ pub async fn a_message_and_a_hang_up_in_one_batch_leave_a_ready_run(b: &Bench) {
         b.commit(executor, &order.map(|i| turns[i].clone())).await;
         assert_eq!(b.record(hanging).await.status, Status::Ready);
         assert_eq!(b.claim_one(executor, hanging).await.inbox.len(), 1);
-    }
-}
-
-pub async fn a_hang_up_and_a_message_at_once_never_miss_each_other(b: &Bench) {
-    let stores = b.two().await;
-    let executor = b.executor().await;
-    for round in 0..12 {
-        let mut runs = Vec::new();
-        for _ in 0..6 {
-            runs.push(b.owned(executor).await);
-        }
-        let races = runs.iter().enumerate().map(|(i, run)| {
-            let [first, second] = stores.clone();
-            async move {
-                let turns = [Turn { then: hang_up(0), ..Turn::new(*run, 0) }];
-                let sends = [message(*run, "a")];
-                let (hang, send) = (first.commit(executor, &turns), second.deliver(&sends, &[], 0));
-                if (i + round) % 2 == 0 {
-                    let (hung, sent) = join(hang, send).await;
-                    hung.and(sent).expect("both go through");
-                } else {
-                    let (sent, hung) = join(send, hang).await;
-                    hung.and(sent).expect("both go through");
-                }
-            }
-        });
-        join_all(races).await;
-        let claimed = b.claim(executor, 100).await;
-        assert_eq!(claimed.len(), 6, "each was hung up and woken");
-        assert!(claimed.iter().all(|run| run.mail == 1 && run.inbox.len() == 1));
-    }
-}
-
-pub async fn an_end_and_a_message_at_once_agree(b: &Bench) {
-    let [first, second] = b.two().await;
-    let executor = b.executor().await;
-    for round in 0..20 {
-        let run = b.owned(executor).await;
-        let (turns, sends) = ([Turn { then: finish(), ..Turn::new(run, 0) }], [message(run, "a")]);
-        let (end, send) = (first.commit(executor, &turns), second.deliver(&sends, &[], 0));
-        let sent = if round % 2 == 0 { join(end, send).await.1 } else { join(send, end).await.0 };
-        let outcome = sent.expect("a message is delivered or dropped")[0];
-        assert!(matches!(outcome, SendOutcome::Delivered | SendOutcome::Ended(Status::Completed)), "{outcome:?}");
-        assert_eq!(b.record(run).await.status, Status::Completed);
-    }
-    assert_eq!(b.store().mail(executor, MANY).await.expect("mail can be read"), []);
-}
-
-pub async fn many_senders_to_one_run_leave_no_gap(b: &Bench) {
-    let stores = b.two().await;
-    let executor = b.executor().await;
-    let (run, mut senders) = (b.owned(executor).await, Vec::new());
-    for _ in 0..8 {
-        senders.push(b.owned(executor).await);
-    }
-    let sends = senders.iter().enumerate().map(|(i, sender)| {
-        let store = stores[i % 2].clone();
-        async move {
-            for n in 0..5 {
-                let batch: Vec<_> = (0..3).map(|m| message(run, &format!("{i}.{n}.{m}"))).collect();
-                if n % 2 == 0 {
-                    store.deliver(&batch, &[], 0).await.expect("messages can be sent");
-                } else {
-                    let turn = Turn { sends: batch, ..turn(*sender, n, &["a"]) };
-                    store.commit(executor, &[turn]).await.expect("an executor with a lease can commit");
-                }
-            }
-        }
-    });
-    join_all(sends).await;
-    let inbox = b.inbox(executor, run).await;
-    assert_eq!(inbox.iter().map(|m| m.seq).collect::<Vec<_>>(), (1..=120).collect::<Vec<_>>());
-    // Those of one sender are in the order in which it sent them.
-    for i in 0..8 {
-        let prefix = format!("{i}.");
-        let of: Vec<_> = names(inbox.iter().map(|m| &m.fact)).into_iter().filter(|n| n.starts_with(&prefix)).collect();
-        assert!(of.len() == 15 && of.is_sorted(), "{of:?}");
-    }
-}
-
-pub async fn batches_that_cross_do_not_deadlock(b: &Bench) {
-    let stores = b.two().await;
-    let mut sides = Vec::new();
-    for _ in 0..4 {
-        let executor = b.executor().await;
-        sides.push((executor, b.owned(executor).await));
-    }
-    let everyone: Vec<RunId> = sides.iter().map(|(_, run)| *run).collect();
-    let commits = sides.iter().enumerate().map(|(i, (executor, run))| {
-        let (store, mut to) = (stores[i % 2].clone(), everyone.clone());
-        // Everyone sends to all others, each in another order.
-        to.rotate_left(i);
-        to.retain(|other| other != run);
-        async move {
-            for position in 0..10 {
-                let sends = to.iter().map(|to| message(*to, "a")).collect();
-                let turns = [Turn { sends, ..turn(*run, position, &["a"]) }];
-                store.commit(*executor, &turns).await.expect("an executor with a lease can commit");
-            }
-        }
-    });
-    join_all(commits).await;
-    for (executor, run) in sides {
-        let inbox = b.inbox(executor, run).await;
-        assert_eq!(inbox.iter().map(|m| m.seq).collect::<Vec<_>>(), (1..=30).collect::<Vec<_>>());
     }
 }

@@ -11,6 +11,8 @@
 //! trying again itself.
 
 mod bench;
+#[doc(hidden)]
+pub mod buffer;
 mod cases;
 #[doc(hidden)]
 pub mod child;
@@ -25,9 +27,13 @@ pub mod event;
 #[doc(hidden)]
 pub mod fact;
 #[doc(hidden)]
+pub mod hang_up;
+#[doc(hidden)]
 pub mod inbox;
 #[doc(hidden)]
 pub mod lease;
+#[doc(hidden)]
+pub mod race;
 #[doc(hidden)]
 pub mod read;
 #[doc(hidden)]

@@ -1,0 +1,118 @@
+//! A handle of one run.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use workflow_core::store::{RunRecord, RunRef, Status};
+use workflow_core::{Failure, RunId};
+
+use super::{Client, RunStatus, has_ended};
+use crate::error::Error;
+
+/// A run, wherever it runs. Dropping the handle leaves the run alone.
+pub struct RunHandle<O> {
+    client: Client,
+    id: RunId,
+    output: PhantomData<fn() -> O>,
+}
+
+impl<O> Clone for RunHandle<O> {
+    fn clone(&self) -> Self {
+        Self { client: self.client.clone(), id: self.id, output: PhantomData }
+    }
+}
+
+impl<O> std::fmt::Debug for RunHandle<O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RunHandle({})", self.id)
+    }
+}
+
+impl<O> RunHandle<O> {
+    pub(super) fn new(client: Client, id: RunId) -> Self {
+        Self { client, id, output: PhantomData }
+    }
+
+    /// The run's id.
+    pub fn id(&self) -> RunId {
+        self.id
+    }
+
+    /// What the store knows about the run.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchRun`] when its retention is over.
+    pub async fn status(&self) -> Result<RunStatus, Error> {
+        self.client.status(self.id).await
+    }
+
+    /// Asks the run to end: see [`Client::cancel`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::cancel`].
+    pub async fn cancel(&self, reason: &str) -> Result<(), Error> {
+        self.client.cancel(self.id, reason).await
+    }
+
+    /// Waits until the run has ended or is parked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchRun`].
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped and called again.
+    pub async fn ended(&self) -> Result<RunStatus, Error> {
+        Ok(RunStatus(self.wait(|record| has_ended(record.status)).await?))
+    }
+
+    async fn wait(&self, enough: impl Fn(&RunRecord) -> bool) -> Result<RunRecord, Error> {
+        let mut wait = Duration::from_millis(250);
+        let waiter = self.client.inner.watch.waiter(self.id);
+        loop {
+            let woken = waiter.notified();
+            let found = self.client.lookup(RunRef::Id(self.id)).await?;
+            let record = found.ok_or_else(|| Error::NoSuchRun(self.id.to_string()))?;
+            if enough(&record) {
+                return Ok(record);
+            }
+            waiter.wait(woken, wait).await;
+            wait = (wait * 2).min(Duration::from_secs(2));
+        }
+    }
+}
+
+impl<O: DeserializeOwned> RunHandle<O> {
+    /// Waits for the run's output, from any process.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when the run failed or was cancelled, [`Error::Parked`] when it is parked,
+    /// [`Error::NoSuchRun`] when its retention is over, [`Error::Payload`] when the output isn't of type `O`.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped and called again.
+    pub async fn result(&self) -> Result<O, Error> {
+        let record = self.wait(|record| has_ended(record.status)).await?;
+        let output = record.output.unwrap_or_default();
+        match record.status {
+            Status::Completed => Ok(output.decode()?),
+            Status::Parked => {
+                let reason = record.parked.unwrap_or_else(|| workflow_core::store::ParkReason {
+                    code: "PARKED".to_owned(),
+                    message: "no reason is recorded".to_owned(),
+                });
+                Err(Error::Parked { run: self.id, reason })
+            }
+            _ => {
+                let failure = Failure::from_payload(&output)?;
+                Err(Error::Failed { run: self.id, failure: Box::new(failure) })
+            }
+        }
+    }
+}

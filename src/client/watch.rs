@@ -1,0 +1,81 @@
+//! Who waits for which run to end.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+use workflow_core::store::{Wakeup, WatchGuard};
+use workflow_core::{RunId, Store};
+
+type Waiting = Arc<Mutex<HashMap<RunId, (usize, Arc<Notify>)>>>;
+
+/// Hands the store's wake-ups to those who wait for a run.
+pub(crate) struct Watch {
+    waiting: Waiting,
+    _guard: WatchGuard,
+}
+
+impl Watch {
+    pub(crate) fn new(store: &dyn Store) -> Self {
+        let waiting = Waiting::default();
+        let shared = waiting.clone();
+        let guard = store.watch(Arc::new(move |wakeup| {
+            let waiting = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            match wakeup {
+                Wakeup::Ended(run) => {
+                    if let Some((_, notify)) = waiting.get(&run) {
+                        notify.notify_waiters();
+                    }
+                }
+                Wakeup::Lost => waiting.values().for_each(|(_, notify)| notify.notify_waiters()),
+                Wakeup::Ready(_) | Wakeup::Mail(_) => {}
+            }
+        }));
+        Self { waiting, _guard: guard }
+    }
+
+    /// Begins to listen for the end of `run`.
+    pub(crate) fn waiter(&self, run: RunId) -> Waiter {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, notify) = waiting.entry(run).or_default();
+        *count += 1;
+        Waiter { run, notify: notify.clone(), waiting: self.waiting.clone() }
+    }
+}
+
+/// Listens for the end of one run.
+pub(crate) struct Waiter {
+    run: RunId,
+    notify: Arc<Notify>,
+    waiting: Waiting,
+}
+
+impl Waiter {
+    /// Registered from this call on: what happens between it and [`Waiter::wait`] isn't missed.
+    pub(crate) fn notified(&self) -> Notified<'_> {
+        self.notify.notified()
+    }
+
+    /// Until the wake-up, or `at_most`: wake-ups may be lost.
+    #[expect(clippy::disallowed_methods, reason = "the poll that is the truth when every wake-up is lost")]
+    pub(crate) async fn wait(&self, woken: Notified<'_>, at_most: Duration) {
+        tokio::select! {
+            () = woken => {}
+            () = tokio::time::sleep(at_most) => {}
+        }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((count, _)) = waiting.get_mut(&self.run) {
+            *count -= 1;
+            if *count == 0 {
+                waiting.remove(&self.run);
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Group commit: the turns of all runs in memory, written as batches.
+//!
+//! A batch is one transaction of the store. While some are under way the next one fills; an alone turn goes at once.
+//! A commit of unknown outcome is resolved by reading, never by repeating.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::UnboundedReceiver;
+use workflow_core::store::{Committed, Then, Turn, TurnOutcome};
+use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
+
+use super::driver::{CommitAnswer, Msg, Outgoing, Shared, Tag};
+use super::life::Life;
+
+/// The most turns and the most payload bytes of one batch.
+const MAX_TURNS: usize = 2_000;
+const MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// Takes turns as they come, until every driver is gone.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    life: Arc<Life>,
+    mut turns: UnboundedReceiver<Vec<Outgoing>>,
+    writers: usize,
+) {
+    let places = Arc::new(Semaphore::new(writers));
+    let mut waiting: std::collections::VecDeque<Outgoing> = std::collections::VecDeque::new();
+    loop {
+        if waiting.is_empty() {
+            match turns.recv().await {
+                Some(more) => waiting.extend(more),
+                None => return,
+            }
+        }
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        while let Ok(more) = turns.try_recv() {
+            waiting.extend(more);
+        }
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while let Some(next) = waiting.front() {
+            bytes += size(&next.turn);
+            if !batch.is_empty() && (batch.len() >= MAX_TURNS || bytes > MAX_BYTES) {
+                break;
+            }
+            batch.extend(waiting.pop_front());
+        }
+        let (shared, life) = (shared.clone(), life.clone());
+        tokio::spawn(async move {
+            commit(&shared, &life, batch).await;
+            drop(place);
+        });
+    }
+}
+
+fn size(turn: &Turn) -> usize {
+    let entries: usize = turn.entries.iter().map(|fact| fact.payload.bytes.len() + 100).sum();
+    let starts: usize = turn.starts.iter().map(|run| run.input.bytes.len() + 300).sum();
+    let output = match &turn.then {
+        Then::Finish { output, .. } => output.bytes.len(),
+        _ => 0,
+    };
+    entries + starts + output + turn.emits.iter().map(|e| e.payload.bytes.len()).sum::<usize>() + 100
+}
+
+async fn commit(shared: &Arc<Shared>, life: &Life, mut batch: Vec<Outgoing>) {
+    let executor = life.executor();
+    batch.retain(|out| out.executor == executor);
+    if batch.is_empty() {
+        return;
+    }
+    let places: Vec<(usize, Tag)> = batch.iter().map(|out| (out.driver, out.tag)).collect();
+    let turns: Vec<Turn> = batch.into_iter().map(|out| out.turn).collect();
+    let answers = write(shared, life, executor, turns).await;
+    let mut by_driver: HashMap<usize, Vec<(Tag, CommitAnswer)>> = HashMap::new();
+    for ((driver, tag), answer) in places.into_iter().zip(answers) {
+        if let Some(answer) = answer {
+            by_driver.entry(driver).or_default().push((tag, answer));
+        }
+    }
+    for (driver, answers) in by_driver {
+        shared.tell(driver, Msg::Committed(answers));
+    }
+}
+
+/// Writes a batch, however often it takes. `None` for turns of a life that is over.
+async fn write(shared: &Arc<Shared>, life: &Life, executor: ExecutorId, turns: Vec<Turn>) -> Vec<Option<CommitAnswer>> {
+    let store = shared.env.store.clone();
+    let mut answers: Vec<Option<CommitAnswer>> = vec![None; turns.len()];
+    // The turns still to be written, with their place in the batch.
+    let mut open: Vec<usize> = (0..turns.len()).collect();
+    // Whether an earlier try may have written them.
+    let mut repeated = false;
+    let mut alone = false;
+    let mut delay = Duration::from_millis(5);
+    while !open.is_empty() {
+        if life.executor() != executor {
+            return answers;
+        }
+        let take = if alone { 1 } else { open.len() };
+        let now: Vec<usize> = open[..take].to_vec();
+        let batch: Vec<Turn> = now.iter().map(|&i| turns[i].clone()).collect();
+        match store.commit(executor, &batch).await {
+            Ok(committed) => {
+                for (&i, outcome) in now.iter().zip(&committed.turns) {
+                    answers[i] = Some(answer(*outcome, committed.now, repeated));
+                }
+                open.drain(..take);
+                shared.clock.learn(committed.now);
+                deliver(shared, committed);
+            }
+            Err(StoreError::LeaseLost(_)) => {
+                life.lose(executor);
+                return answers;
+            }
+            Err(error @ (StoreError::Unknown(_) | StoreError::PositionTaken { .. })) => {
+                tracing::warn!(%error, "looking a commit up");
+                repeated = true;
+                for (i, at) in look_up(shared, &turns, &open).await {
+                    answers[i] = Some(CommitAnswer::Done(at));
+                }
+                let stuck = matches!(error, StoreError::PositionTaken { .. });
+                let before = open.len();
+                open.retain(|&i| answers[i].is_none());
+                if stuck && open.len() == before {
+                    // Somebody else's entry: the run isn't what we think it is.
+                    if let StoreError::PositionTaken { run, .. } = error {
+                        drop_run(&mut open, &mut answers, &turns, run);
+                    }
+                }
+            }
+            Err(error) if error.is_transient() => {
+                tracing::warn!(%error, "a commit waits for the database");
+                pause(&mut delay).await;
+            }
+            Err(error) if take > 1 => {
+                // One bad turn must not keep the others from being written.
+                tracing::error!(%error, code = error.code(), turns = take, "a batch can't be written: its turns go alone");
+                alone = true;
+            }
+            Err(error) => {
+                let run = turns[now[0]].run;
+                tracing::error!(%run, %error, code = error.code(), "a turn can't be written: the run leaves memory");
+                drop_run(&mut open, &mut answers, &turns, run);
+            }
+        }
+    }
+    answers
+}
+
+fn answer(outcome: TurnOutcome, now: Timestamp, repeated: bool) -> CommitAnswer {
+    match outcome {
+        TurnOutcome::Done => CommitAnswer::Done(now),
+        TurnOutcome::TooEarly => CommitAnswer::TooEarly(now),
+        // The earlier try has given the run away.
+        TurnOutcome::NotOwned if repeated => CommitAnswer::Done(now),
+        TurnOutcome::NotOwned => CommitAnswer::Gone,
+    }
+}
+
+fn deliver(shared: &Shared, committed: Committed) {
+    if !committed.mail.is_empty() {
+        shared.mail(committed.mail);
+    }
+}
+
+fn drop_run(open: &mut Vec<usize>, answers: &mut [Option<CommitAnswer>], turns: &[Turn], run: RunId) {
+    open.retain(|&i| {
+        if turns[i].run == run {
+            answers[i] = Some(CommitAnswer::Gone);
+        }
+        turns[i].run != run
+    });
+}
+
+/// Which of the open turns with entries are in the journal, and since when.
+async fn look_up(shared: &Arc<Shared>, turns: &[Turn], open: &[usize]) -> Vec<(usize, Timestamp)> {
+    let store = &shared.env.store;
+    let mut found = Vec::new();
+    let mut delay = Duration::from_millis(5);
+    for &i in open.iter().filter(|&&i| !turns[i].entries.is_empty()) {
+        let turn = &turns[i];
+        loop {
+            let entry = match store.landed(turn.run, turn.position).await {
+                Ok(true) => store.journal(turn.run, turn.position, 1).await,
+                Ok(false) => Ok(Vec::new()),
+                Err(error) => Err(error),
+            };
+            match entry {
+                Ok(entries) => {
+                    let ours = entries.first().filter(|entry| turn.entries.first() == Some(&entry.fact));
+                    found.extend(ours.map(|entry| (i, entry.recorded_at)));
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a commit's outcome is still unknown");
+                    pause(&mut delay).await;
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Waits a little longer each time, up to half a second.
+#[expect(clippy::disallowed_methods, reason = "backoff towards a database that is away")]
+pub(crate) async fn pause(delay: &mut Duration) {
+    tokio::time::sleep(*delay).await;
+    *delay = (*delay * 2).min(Duration::from_millis(500));
+}

@@ -1,0 +1,579 @@
+//! A driver thread: holds runs in memory, drives them, and sends their turns to the committer.
+//!
+//! Runs never leave their thread, so workflows needn't be `Send`; the thread has no tokio context, so that whatever
+//! needs one outside of a step is noticed. A thread handles all messages that are there in one pass, so that a
+//! committed batch of a thousand runs costs one hop.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::UnboundedSender;
+use workflow_core::ctx::RunInfo;
+use workflow_core::env::Env as _;
+use workflow_core::env::{Notice, Notify};
+use workflow_core::registry::AnyWorkflow;
+use workflow_core::replay::{Load, Machine, Next};
+use workflow_core::store::{ClaimedRun, Mail, Message, ParkReason, Then, Turn, Wake};
+use workflow_core::{ExecutorId, RunId, Timestamp};
+
+use super::clock::{StoreClock, local};
+use super::env::ProcessEnv;
+use super::gate::{Gate, Waiter};
+use super::options::Registry;
+
+/// One stay of a run in this executor: answers to an earlier stay are ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Tag {
+    pub(crate) run: RunId,
+    pub(crate) stay: u64,
+}
+
+/// What a driver is told.
+pub(crate) enum Msg {
+    /// Take a run up that was claimed in this life of the executor; its place in its queue is taken.
+    Load(Box<ClaimedRun>, ExecutorId),
+    /// Turns were committed or refused.
+    Committed(Vec<(Tag, CommitAnswer)>),
+    /// Messages for runs that may be here.
+    Mail(Vec<Mail>),
+    /// A body can go on, or something foreign woke a workflow.
+    Notice(Tag, Notice),
+    /// A place in its queue was given to a run.
+    Place(Tag, Arc<Gate>),
+    /// Hang up so many waiting runs: memory is needed.
+    Evict(usize),
+    /// Begin nothing new; say when no commit is under way, having dropped everything.
+    Close(tokio::sync::oneshot::Sender<()>),
+    /// The lease is lost: drop everything at once.
+    DropAll(tokio::sync::oneshot::Sender<()>),
+    /// The executor is gone.
+    Stop,
+}
+
+/// What became of a turn.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum CommitAnswer {
+    Done(Timestamp),
+    TooEarly(Timestamp),
+    /// The run isn't ours any more, or its turn can't be written: it leaves memory.
+    Gone,
+}
+
+/// A turn on its way to the committer.
+pub(crate) struct Outgoing {
+    pub(crate) driver: usize,
+    /// The life in which it was made: it is void in any other.
+    pub(crate) executor: ExecutorId,
+    pub(crate) tag: Tag,
+    pub(crate) turn: Turn,
+}
+
+/// What all drivers share.
+pub(crate) struct Shared {
+    pub(crate) env: Arc<ProcessEnv>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) clock: Arc<StoreClock>,
+    pub(crate) gates: HashMap<String, Arc<Gate>>,
+    pub(crate) linger: Duration,
+    /// Runs in memory, over all drivers.
+    pub(crate) resident: AtomicUsize,
+    /// Of these, waiting ones.
+    pub(crate) idle: AtomicUsize,
+    /// How often a run's code was run from its beginning.
+    pub(crate) replays: std::sync::atomic::AtomicU64,
+    /// Called when there is room to claim again.
+    pub(crate) room: tokio::sync::Notify,
+    pub(crate) commits: UnboundedSender<Vec<Outgoing>>,
+    pub(crate) drivers: std::sync::OnceLock<Vec<Sender<Msg>>>,
+    pub(crate) stays: std::sync::atomic::AtomicU64,
+}
+
+impl Shared {
+    /// The driver of a run.
+    pub(crate) fn driver_of(&self, run: RunId) -> usize {
+        let count = self.drivers.get().map_or(1, Vec::len);
+        // The low bits of a version 7 UUID are random.
+        (run.0.as_u128() as usize) % count
+    }
+
+    pub(crate) fn tell(&self, driver: usize, msg: Msg) {
+        if let Some(sender) = self.drivers.get().and_then(|drivers| drivers.get(driver)) {
+            // A driver that is gone has dropped its runs.
+            let _ = sender.send(msg);
+        }
+    }
+
+    pub(crate) fn load(&self, run: ClaimedRun, executor: ExecutorId) {
+        self.resident.fetch_add(1, Ordering::AcqRel);
+        self.tell(self.driver_of(run.id), Msg::Load(Box::new(run), executor));
+    }
+
+    pub(crate) fn mail(&self, mail: Vec<Mail>) {
+        let mut by_driver: HashMap<usize, Vec<Mail>> = HashMap::new();
+        for item in mail {
+            by_driver.entry(self.driver_of(item.run)).or_default().push(item);
+        }
+        for (driver, mail) in by_driver {
+            self.tell(driver, Msg::Mail(mail));
+        }
+    }
+
+    /// Gives back places that a claim didn't need: no reason to claim again.
+    pub(crate) fn give_back_quietly(&self, gate: &Arc<Gate>, count: usize) {
+        for (driver, tag) in gate.give_back(count) {
+            self.tell(driver, Msg::Place(tag, gate.clone()));
+        }
+    }
+
+    /// Hands freed places to those who wait for one, and else to the next claim.
+    pub(crate) fn give_back(&self, gate: &Arc<Gate>, count: usize) {
+        let waiters: Vec<Waiter> = gate.give_back(count);
+        if waiters.len() < count {
+            self.room.notify_one();
+        }
+        for (driver, tag) in waiters {
+            self.tell(driver, Msg::Place(tag, gate.clone()));
+        }
+    }
+}
+
+struct Resident {
+    machine: Machine,
+    executor: ExecutorId,
+    tag: Tag,
+    gate: Arc<Gate>,
+    /// Holds a place in its queue.
+    active: bool,
+    /// Waits for a place.
+    queued: bool,
+    /// When it became idle.
+    idle_since: Option<Instant>,
+    wake_at: Option<Timestamp>,
+    /// Before this, its last turn may be refused.
+    not_before: Option<Timestamp>,
+    /// Its last turn gives it away (hung up, ended, parked).
+    leaving: bool,
+    dirty: bool,
+}
+
+/// Mail that overtook its run on the way here.
+struct Early {
+    since: Instant,
+    messages: Vec<Message>,
+}
+
+pub(crate) struct Driver {
+    index: usize,
+    shared: Arc<Shared>,
+    messages: Receiver<Msg>,
+    runs: HashMap<RunId, Resident>,
+    /// By time: when a run's timer is due.
+    timers: BTreeSet<(Timestamp, RunId)>,
+    /// By time: since when a run is idle.
+    idle: BTreeSet<(Instant, RunId)>,
+    early: HashMap<RunId, Early>,
+    dirty: Vec<RunId>,
+    out: Vec<Outgoing>,
+    closing: Option<tokio::sync::oneshot::Sender<()>>,
+}
+
+impl Driver {
+    pub(crate) fn new(index: usize, shared: Arc<Shared>, messages: Receiver<Msg>) -> Self {
+        Self {
+            index,
+            shared,
+            messages,
+            runs: HashMap::new(),
+            timers: BTreeSet::new(),
+            idle: BTreeSet::new(),
+            early: HashMap::new(),
+            dirty: Vec::new(),
+            out: Vec::new(),
+            closing: None,
+        }
+    }
+
+    /// The thread's life.
+    pub(crate) fn run(mut self) {
+        loop {
+            let first = match self.next_deadline() {
+                Some(wait) => match self.messages.recv_timeout(wait) {
+                    Ok(msg) => Some(msg),
+                    Err(RecvTimeoutError::Timeout) => None,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                },
+                None => match self.messages.recv() {
+                    Ok(msg) => Some(msg),
+                    Err(_) => return,
+                },
+            };
+            let mut next = first;
+            while let Some(msg) = next {
+                if matches!(msg, Msg::Stop) {
+                    return;
+                }
+                self.handle(msg);
+                next = self.messages.try_recv().ok();
+            }
+            self.fire_timers();
+            self.hang_up_the_idle();
+            self.drive_dirty();
+            if !self.out.is_empty() {
+                let _ = self.shared.commits.send(std::mem::take(&mut self.out));
+            }
+            self.finish_closing();
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Duration> {
+        let timer = self.timers.first().map(|&(at, _)| self.shared.clock.until(at));
+        let linger =
+            self.idle.first().map(|&(since, _)| (since + self.shared.linger).saturating_duration_since(local()));
+        timer.into_iter().chain(linger).min()
+    }
+
+    fn handle(&mut self, msg: Msg) {
+        match msg {
+            Msg::Load(run, executor) => self.take_up(*run, executor),
+            Msg::Committed(answers) => answers.into_iter().for_each(|(tag, answer)| self.committed(tag, answer)),
+            Msg::Mail(mail) => mail.into_iter().for_each(|mail| self.deliver(mail)),
+            Msg::Notice(tag, notice) => {
+                if let Some(resident) = self.resident(tag) {
+                    if let Notice::Body(op) = notice {
+                        resident.machine.wake_body(op);
+                    }
+                    self.touch(tag.run);
+                }
+            }
+            Msg::Place(tag, gate) => match self.resident(tag) {
+                Some(resident) => {
+                    resident.queued = false;
+                    resident.active = true;
+                    self.touch(tag.run);
+                }
+                // The run left while it waited.
+                None => self.shared.give_back(&gate, 1),
+            },
+            Msg::Evict(count) => self.evict(count),
+            Msg::Stop => {}
+            Msg::Close(done) => self.closing = Some(done),
+            Msg::DropAll(done) => {
+                self.drop_all();
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn resident(&mut self, tag: Tag) -> Option<&mut Resident> {
+        self.runs.get_mut(&tag.run).filter(|resident| resident.tag == tag)
+    }
+
+    fn touch(&mut self, run: RunId) {
+        if let Some(resident) = self.runs.get_mut(&run)
+            && !resident.dirty
+        {
+            resident.dirty = true;
+            self.dirty.push(run);
+        }
+    }
+
+    fn send(&mut self, executor: ExecutorId, tag: Tag, turn: Turn) {
+        self.out.push(Outgoing { driver: self.index, executor, tag, turn });
+    }
+
+    fn take_up(&mut self, run: ClaimedRun, executor: ExecutorId) {
+        let id = run.id;
+        let tag = Tag { run: id, stay: self.shared.stays.fetch_add(1, Ordering::Relaxed) };
+        let Some(gate) = self.shared.gates.get(&run.queue).cloned() else {
+            tracing::error!(run = %id, queue = run.queue, "claimed a run of a queue that isn't served");
+            self.shared.resident.fetch_sub(1, Ordering::AcqRel);
+            return;
+        };
+        if executor != self.shared.env.executor() {
+            // Claimed in a life that is over: it isn't ours, and the queue's places were cleared.
+            self.shared.resident.fetch_sub(1, Ordering::AcqRel);
+            return;
+        }
+        if self.closing.is_some() || self.runs.contains_key(&id) {
+            // It is handed over with everything else, or is here already.
+            self.shared.resident.fetch_sub(1, Ordering::AcqRel);
+            self.shared.give_back(&gate, 1);
+            return;
+        }
+        match self.machine(tag, run) {
+            Ok(mut machine) => {
+                self.shared.replays.fetch_add(1, Ordering::Relaxed);
+                for message in self.early.remove(&id).map(|early| early.messages).unwrap_or_default() {
+                    machine.deliver(message);
+                }
+                let resident = Resident {
+                    machine,
+                    executor,
+                    tag,
+                    gate,
+                    active: true,
+                    queued: false,
+                    idle_since: None,
+                    wake_at: None,
+                    not_before: None,
+                    leaving: false,
+                    dirty: false,
+                };
+                self.runs.insert(id, resident);
+                self.touch(id);
+            }
+            Err((reason, position)) => {
+                let mut turn = Turn::new(id, position);
+                turn.then = Then::Park(reason);
+                self.send(executor, tag, turn);
+                self.shared.resident.fetch_sub(1, Ordering::AcqRel);
+                self.shared.give_back(&gate, 1);
+            }
+        }
+    }
+
+    fn machine(&self, tag: Tag, run: ClaimedRun) -> Result<Machine, (ParkReason, u32)> {
+        let corrupt =
+            |message: String| (ParkReason { code: workflow_core::mismatch::code::CORRUPT.to_owned(), message }, 0);
+        let registry: &HashMap<(&str, i32), Arc<dyn AnyWorkflow>> = &self.shared.registry;
+        let workflow = registry.get(&(run.workflow.as_str(), run.version)).cloned();
+        let Some(workflow) = workflow else {
+            return Err(corrupt(format!("workflow {} version {} isn't registered here", run.workflow, run.version)));
+        };
+        let journal = run
+            .journal
+            .map_err(|reason| corrupt(format!("the journal of the run is damaged: {reason}\n  way out: restore the entries, then resume the run; or cancel it and invoke it again")))?;
+        let position = u32::try_from(journal.len()).unwrap_or(u32::MAX);
+        let load = Load {
+            info: RunInfo {
+                id: run.id,
+                workflow: run.workflow,
+                version: run.version,
+                queue: run.queue,
+                depth: run.depth,
+                created_at: run.created_at,
+                place: workflow.place(),
+            },
+            input: run.input,
+            parent: run.parent,
+            journal,
+            inbox: run.inbox,
+            mail: run.mail,
+        };
+        let shared = Arc::downgrade(&self.shared);
+        let index = self.index;
+        let notify: Notify = Arc::new(move |notice| {
+            if let Some(shared) = shared.upgrade() {
+                shared.tell(index, Msg::Notice(tag, notice));
+            }
+        });
+        Machine::new(workflow.clone(), self.shared.env.clone(), notify, load).map_err(|reason| (reason, position))
+    }
+
+    fn committed(&mut self, tag: Tag, answer: CommitAnswer) {
+        let Some(resident) = self.resident(tag) else { return };
+        match answer {
+            CommitAnswer::Done(_) if resident.leaving => self.leave(tag.run),
+            CommitAnswer::Done(now) => {
+                resident.machine.committed(now);
+                self.touch(tag.run);
+            }
+            CommitAnswer::TooEarly(now) => {
+                // Our estimate of the store's clock was ahead: try again when it is time.
+                resident.machine.refused();
+                resident.leaving = false;
+                let at = resident.not_before.unwrap_or(now);
+                self.timers.insert((at, tag.run));
+                self.shared.clock.learn(now);
+            }
+            CommitAnswer::Gone => {
+                tracing::warn!(run = %tag.run, "a run left this executor: it isn't ours any more");
+                self.leave(tag.run);
+            }
+        }
+    }
+
+    fn deliver(&mut self, mail: Mail) {
+        match self.runs.get_mut(&mail.run) {
+            Some(resident) => {
+                resident.machine.deliver(mail.message);
+                self.touch(mail.run);
+            }
+            None => {
+                let early =
+                    self.early.entry(mail.run).or_insert_with(|| Early { since: local(), messages: Vec::new() });
+                if early.messages.iter().all(|m| m.seq != mail.message.seq) {
+                    early.messages.push(mail.message);
+                }
+                if self.early.len() > 1_000 {
+                    let now = local();
+                    self.early.retain(|_, early| now.duration_since(early.since) < Duration::from_secs(5));
+                }
+            }
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        let now = self.shared.clock.now();
+        while let Some(&(at, run)) = self.timers.first() {
+            if at > now {
+                break;
+            }
+            self.timers.pop_first();
+            if let Some(resident) = self.runs.get_mut(&run) {
+                resident.wake_at = None;
+            }
+            self.touch(run);
+        }
+    }
+
+    fn hang_up_the_idle(&mut self) {
+        let now = local();
+        while let Some(&(since, run)) = self.idle.first() {
+            if now < since + self.shared.linger {
+                break;
+            }
+            self.hang_up(run);
+        }
+    }
+
+    fn evict(&mut self, count: usize) {
+        let oldest: Vec<RunId> = self.idle.iter().take(count).map(|&(_, run)| run).collect();
+        for run in oldest {
+            self.hang_up(run);
+        }
+    }
+
+    fn hang_up(&mut self, run: RunId) {
+        self.not_idle(run);
+        let Some(resident) = self.runs.get_mut(&run) else { return };
+        if resident.dirty || resident.leaving || resident.machine.is_committing() {
+            return;
+        }
+        let mut turn = Turn::new(run, resident.machine.position());
+        turn.then = Then::HangUp { seen: resident.machine.seen(), wake: Wake { at: resident.wake_at, after: None } };
+        resident.leaving = true;
+        let (executor, tag) = (resident.executor, resident.tag);
+        self.send(executor, tag, turn);
+    }
+
+    fn not_idle(&mut self, run: RunId) {
+        if let Some(since) = self.runs.get_mut(&run).and_then(|resident| resident.idle_since.take()) {
+            self.idle.remove(&(since, run));
+            self.shared.idle.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    fn drive_dirty(&mut self) {
+        for run in std::mem::take(&mut self.dirty) {
+            self.not_idle(run);
+            let Some(resident) = self.runs.get_mut(&run) else { continue };
+            resident.dirty = false;
+            if resident.leaving {
+                continue;
+            }
+            if !resident.active {
+                if !resident.queued {
+                    if resident.gate.enter((self.index, resident.tag)) {
+                        resident.active = true;
+                    } else {
+                        resident.queued = true;
+                    }
+                }
+                if !resident.active {
+                    continue;
+                }
+            }
+            if self.closing.is_none() {
+                self.drive(run);
+            }
+        }
+    }
+
+    fn drive(&mut self, run: RunId) {
+        let now = self.shared.clock.now();
+        let Some(resident) = self.runs.get_mut(&run) else { return };
+        let next = resident.machine.drive(now);
+        let linger = self.shared.linger;
+        let too_far = |wake: &Wake| {
+            let at = wake.at.map(|at| (at - now).to_std().unwrap_or_default());
+            at.into_iter().chain(wake.after).min().is_some_and(|wait| wait > linger)
+        };
+        match next {
+            Next::Running => {}
+            Next::Commit { mut turn, idle } => {
+                if let (Then::Keep, Some(wake)) = (&turn.then, idle.filter(too_far)) {
+                    turn.then = Then::HangUp { seen: resident.machine.seen(), wake };
+                }
+                resident.leaving = !matches!(turn.then, Then::Keep);
+                resident.not_before = turn.not_before;
+                let (executor, tag) = (resident.executor, resident.tag);
+                self.send(executor, tag, *turn);
+            }
+            Next::Blocked(wake) => {
+                resident.active = false;
+                let gate = resident.gate.clone();
+                if let Some(old) = resident.wake_at.take() {
+                    self.timers.remove(&(old, run));
+                }
+                resident.wake_at = wake.at;
+                if too_far(&wake) {
+                    self.hang_up(run);
+                } else {
+                    let since = local();
+                    resident.idle_since = Some(since);
+                    self.idle.insert((since, run));
+                    self.shared.idle.fetch_add(1, Ordering::AcqRel);
+                    if let Some(at) = wake.at {
+                        self.timers.insert((at, run));
+                    }
+                }
+                self.shared.give_back(&gate, 1);
+            }
+        }
+    }
+
+    /// Removes a run from memory, and gives its place back.
+    fn leave(&mut self, run: RunId) {
+        self.not_idle(run);
+        let Some(resident) = self.runs.remove(&run) else { return };
+        if let Some(at) = resident.wake_at {
+            self.timers.remove(&(at, run));
+        }
+        self.shared.resident.fetch_sub(1, Ordering::AcqRel);
+        if resident.active {
+            self.shared.give_back(&resident.gate, 1);
+        } else {
+            self.shared.room.notify_one();
+        }
+    }
+
+    fn drop_all(&mut self) {
+        let runs: Vec<RunId> = self.runs.keys().copied().collect();
+        for run in runs {
+            self.leave(run);
+        }
+        self.early.clear();
+        self.timers.clear();
+        self.dirty.clear();
+        self.out.clear();
+    }
+
+    fn finish_closing(&mut self) {
+        if self.closing.is_some() && self.runs.values().all(|r| !r.machine.is_committing() && !r.leaving) {
+            self.drop_all();
+            if let Some(done) = self.closing.take() {
+                let _ = done.send(());
+            }
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.drop_all();
+    }
+}

@@ -1,0 +1,151 @@
+//! What the tasks of one executor share: when to look for work, when to beat, when to end.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use workflow_core::Timestamp;
+use workflow_core::store::Wakeup;
+
+use super::driver::{Msg, Shared};
+use super::gate::Gate;
+use super::life::Life;
+
+/// The tasks' common ground.
+pub(crate) struct Engine {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) life: Arc<Life>,
+    pub(crate) name: String,
+    pub(crate) workflows: Vec<(String, i32)>,
+    pub(crate) gates: Vec<Arc<Gate>>,
+    pub(crate) lease: Duration,
+    pub(crate) heartbeat: Duration,
+    pub(crate) poll: Duration,
+    pub(crate) max_resident: usize,
+    pub(crate) max_crashes: u32,
+    pub(crate) work: Notify,
+    pub(crate) letters: Notify,
+    pub(crate) due: Mutex<Option<Timestamp>>,
+    /// Counts the times all runs were dropped.
+    pub(crate) drops: AtomicU64,
+    pub(crate) turn: AtomicUsize,
+    pub(crate) closing: AtomicBool,
+    pub(crate) closed: watch::Sender<bool>,
+}
+
+impl Engine {
+    /// A wake-up of the store: never blocks.
+    pub(crate) fn on_wakeup(&self, wakeup: &Wakeup) {
+        match wakeup {
+            Wakeup::Ready(queue) => {
+                if self.gates.iter().any(|gate| gate.name == *queue) {
+                    self.work.notify_one();
+                }
+            }
+            Wakeup::Mail(executor) => {
+                if *executor == self.life.executor() {
+                    self.letters.notify_one();
+                }
+            }
+            Wakeup::Lost => {
+                self.work.notify_one();
+                self.letters.notify_one();
+            }
+            Wakeup::Ended(_) => {}
+        }
+    }
+
+    pub(crate) fn look_for_work(&self) {
+        self.work.notify_one();
+    }
+
+    /// Resolves when there may be work: a wake-up, freed room, a due time, or the slow poll.
+    #[expect(clippy::disallowed_methods, reason = "the poll that is the truth when every wake-up is lost")]
+    pub(crate) async fn wait_for_work(&self) {
+        let due = *self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = due.map_or(self.poll, |at| self.shared.clock.until(at) + Duration::from_millis(1)).min(self.poll);
+        tokio::select! {
+            () = self.work.notified() => {}
+            () = self.shared.room.notified() => {}
+            () = tokio::time::sleep(wait) => {
+                let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+                if due.is_some_and(|at| at <= self.shared.clock.now()) {
+                    *due = None;
+                }
+            }
+            () = self.closed() => {}
+        }
+    }
+
+    /// When the next hung-up run is due.
+    pub(crate) fn learn_due(&self, at: Option<Timestamp>) {
+        let earlier = {
+            let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+            let earlier = at.is_some_and(|at| due.is_none_or(|known| at < known));
+            *due = at;
+            earlier
+        };
+        if earlier {
+            self.work.notify_one();
+        }
+    }
+
+    /// Resolves when the next heartbeat is due: rarer while nothing is owned.
+    #[expect(clippy::disallowed_methods, reason = "the heartbeat's interval")]
+    pub(crate) async fn next_beat(&self) {
+        let idle = self.shared.resident.load(Ordering::Acquire) == 0;
+        let wait = if idle { self.heartbeat.max(self.lease * 2 / 5) } else { self.heartbeat };
+        let step = self.heartbeat.min(wait);
+        tokio::time::sleep(step).await;
+        if wait > step && self.shared.resident.load(Ordering::Acquire) == 0 {
+            tokio::time::sleep(wait - step).await;
+        }
+    }
+
+    /// The queues, beginning with another one each time.
+    pub(crate) fn gates_in_turn(&self) -> Vec<Arc<Gate>> {
+        let first = self.turn.fetch_add(1, Ordering::Relaxed) % self.gates.len().max(1);
+        self.gates[first..].iter().chain(&self.gates[..first]).cloned().collect()
+    }
+
+    pub(crate) fn drivers(&self) -> usize {
+        self.shared.drivers.get().map_or(0, Vec::len)
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.drops.load(Ordering::Acquire)
+    }
+
+    /// Forgets every run and every place in the queues.
+    pub(crate) async fn drop_all(&self) {
+        self.life.end();
+        self.drops.fetch_add(1, Ordering::AcqRel);
+        super::lease::drop_runs(self).await;
+        self.gates.iter().for_each(|gate| gate.clear());
+    }
+
+    pub(crate) fn closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Resolves when the executor has closed.
+    pub(crate) async fn closed(&self) {
+        let mut closed = self.closed.subscribe();
+        // An error means that the sender is gone, which is closed as well.
+        let _ = closed.wait_for(|closed| *closed).await;
+    }
+
+    /// Tells every driver to let commits end and begin nothing new.
+    pub(crate) async fn drain(&self) {
+        let mut waits = Vec::new();
+        for driver in 0..self.drivers() {
+            let (done, wait) = tokio::sync::oneshot::channel();
+            self.shared.tell(driver, Msg::Close(done));
+            waits.push(wait);
+        }
+        for wait in waits {
+            let _ = wait.await;
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The heartbeat: proves that this executor lives, learns the store's time, and begins a new life when the lease is lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use workflow_core::{ExecutorId, StoreError};
+
+use super::clock::local;
+use super::commit::pause;
+use super::driver::Msg;
+use super::engine::Engine;
+
+/// Beats until the executor is closed.
+pub(crate) async fn run(engine: Arc<Engine>) {
+    let mut alive_since = local();
+    loop {
+        let beat = engine.next_beat();
+        tokio::select! {
+            () = beat => {}
+            () = engine.life.lost() => {
+                alive_since = rebirth(&engine).await;
+                continue;
+            }
+            () = engine.closed() => return,
+        }
+        let executor = engine.life.executor();
+        let sent = local();
+        match engine.shared.env.store.heartbeat(executor, engine.lease).await {
+            Ok(beat) => {
+                alive_since = sent;
+                engine.shared.clock.learn(beat.now);
+                engine.learn_due(beat.next_due);
+                if beat.rescue {
+                    rescue(&engine).await;
+                }
+            }
+            Err(StoreError::LeaseLost(_)) => alive_since = rebirth(&engine).await,
+            Err(error) => {
+                tracing::warn!(%error, code = error.code(), "the heartbeat failed");
+                if local().duration_since(alive_since) > engine.lease {
+                    // Nobody can be told, but the lease has run out: others may have our runs by now.
+                    alive_since = rebirth(&engine).await;
+                }
+            }
+        }
+    }
+}
+
+/// Drops everything and registers under a new id, as soon as the store lets it.
+async fn rebirth(engine: &Arc<Engine>) -> std::time::Instant {
+    tracing::warn!(executor = %engine.life.executor(), "the lease is lost: dropping all runs");
+    engine.drop_all().await;
+    let mut delay = Duration::from_millis(10);
+    loop {
+        let next = ExecutorId::generate();
+        let sent = local();
+        match engine.shared.env.store.register(next, &engine.name, engine.lease).await {
+            Ok(now) => {
+                engine.shared.clock.learn(now);
+                engine.life.begin(next);
+                engine.look_for_work();
+                rescue(engine).await;
+                return sent;
+            }
+            Err(error) => {
+                tracing::warn!(%error, code = error.code(), "can't register with the store");
+                pause(&mut delay).await;
+            }
+        }
+        if engine.closing() {
+            return local();
+        }
+    }
+}
+
+/// Takes over what dead executors hold.
+pub(crate) async fn rescue(engine: &Arc<Engine>) {
+    loop {
+        match engine.shared.env.store.rescue(engine.max_crashes, 1_000).await {
+            Ok(rescued) => {
+                for executor in &rescued.executors {
+                    tracing::info!(%executor, "an executor is dead: its runs are taken over");
+                }
+                for run in &rescued.poisoned {
+                    tracing::error!(%run, "parked as POISONED: executors died with it again and again");
+                }
+                if rescued.runs > 0 {
+                    engine.look_for_work();
+                }
+                if rescued.runs < 1_000 {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, code = error.code(), "taking over failed");
+                return;
+            }
+        }
+    }
+}
+
+/// Tells the drivers to forget everything, and waits until they have.
+pub(crate) async fn drop_runs(engine: &Engine) {
+    let mut waits = Vec::new();
+    for driver in 0..engine.drivers() {
+        let (done, wait) = tokio::sync::oneshot::channel();
+        engine.shared.tell(driver, Msg::DropAll(done));
+        waits.push(wait);
+    }
+    for wait in waits {
+        // A driver that is gone has dropped its runs.
+        let _ = wait.await;
+    }
+}

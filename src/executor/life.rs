@@ -1,0 +1,47 @@
+//! One life of an executor: from its registration to the loss of its lease, and the next.
+
+use std::sync::{Arc, PoisonError};
+
+use tokio::sync::Notify;
+use workflow_core::ExecutorId;
+
+use super::env::ProcessEnv;
+
+/// Which life it is, and whether it is over.
+pub(crate) struct Life {
+    env: Arc<ProcessEnv>,
+    lost: Notify,
+}
+
+impl Life {
+    pub(crate) fn new(env: Arc<ProcessEnv>) -> Self {
+        Self { env, lost: Notify::new() }
+    }
+
+    /// The id of the current life.
+    pub(crate) fn executor(&self) -> ExecutorId {
+        *self.env.executor.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lease of `executor` is lost; told again and again is told once.
+    pub(crate) fn lose(&self, executor: ExecutorId) {
+        if self.executor() == executor {
+            self.lost.notify_one();
+        }
+    }
+
+    /// Resolves when the current life is over.
+    pub(crate) async fn lost(&self) {
+        self.lost.notified().await;
+    }
+
+    /// Ends the current life: whatever was claimed or made in it is void.
+    pub(crate) fn end(&self) {
+        self.begin(ExecutorId(uuid::Uuid::nil()));
+    }
+
+    /// Begins the next life.
+    pub(crate) fn begin(&self, executor: ExecutorId) {
+        *self.env.executor.write().unwrap_or_else(PoisonError::into_inner) = executor;
+    }
+}

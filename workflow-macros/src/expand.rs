@@ -25,7 +25,8 @@ pub fn function(model: &Model) -> TokenStream {
     let mut sig = function.sig.clone();
     sig.ident = inner.clone();
     let body = &function.body;
-    quote!(#(#attrs)* #sig #body)
+    // What these lints ask for can't be had: a workflow is async and stays on its thread.
+    quote!(#[allow(clippy::unused_async, clippy::future_not_send)] #(#attrs)* #sig #body)
 }
 
 /// The unit struct, its `Workflow` implementation with `run` as the expression that gives its future, and what makes

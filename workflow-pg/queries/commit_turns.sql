@@ -16,12 +16,13 @@
 -- consumed messages: $35 run ids, $36 up to which seq
 -- $37 runs whose inbox and subscriptions go
 -- ended subscriptions: $38 run ids, $39 kinds, $40 names, $41 nths
--- $42 version of the entry format
+-- $42 version of the entry format, $43 the time of the batch when its fence is held already, or NULL
 WITH fence AS MATERIALIZED (
-    SELECT clock_timestamp() AS now
+    SELECT COALESCE($43::timestamptz, clock_timestamp()) AS now
     FROM workflow.executor_writers AS w
     JOIN workflow.executors AS x ON x.id = w.executor_id
-    WHERE w.executor_id = $1 AND w.slot = $2 AND x.state = 'alive' AND x.lease_until > clock_timestamp()
+    WHERE w.executor_id = $1 AND w.slot = $2 AND x.state = 'alive'
+      AND ($43 IS NOT NULL OR x.lease_until > clock_timestamp())
     FOR KEY SHARE OF w
 ), locked AS MATERIALIZED (
     SELECT r.id, r.status, r.mail, r.owner, r.queue,

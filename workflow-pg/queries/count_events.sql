@@ -6,7 +6,7 @@
 WITH fresh AS MATERIALIZED (
     SELECT g.name, g.key, count(*) AS added
     FROM unnest($1::uuid[], $2::text[], $3::text[]) AS g (id, name, key)
-    WHERE NOT EXISTS (SELECT 1 FROM workflow.events AS e WHERE e.id = g.id)
+    WHERE NOT EXISTS (SELECT 1 FROM workflow.events AS e WHERE e.id = g.id AND e.expires_at > clock_timestamp())
     GROUP BY g.name, g.key
 )
 SELECT f.name, f.key

@@ -5,17 +5,17 @@
 -- $9 parent ids, $10 parent kinds, $11 parent names, $12 parent nths, $13 depths, $14 delays in microseconds or NULL,
 -- $15 retentions in microseconds, $16 owners or NULL
 -- $17 owners, every one once; $18 slot of their writers
--- $19 whether the fence is held already, so that the lease isn't looked at again
+-- $19 the time of the batch when its fence is held already, so that the lease isn't looked at again; or NULL
 WITH alive AS MATERIALIZED (
     SELECT w.executor_id
     FROM workflow.executor_writers AS w
     JOIN workflow.executors AS x ON x.id = w.executor_id
     WHERE w.executor_id = ANY($17::uuid[]) AND w.slot = $18 AND x.state = 'alive'
-      AND ($19::boolean OR x.lease_until > clock_timestamp())
+      AND ($19::timestamptz IS NOT NULL OR x.lease_until > clock_timestamp())
     ORDER BY w.executor_id
     FOR KEY SHARE OF w
 ), clock AS MATERIALIZED (
-    SELECT clock_timestamp() AS now
+    SELECT COALESCE($19, clock_timestamp()) AS now
 ), given AS (
     SELECT g.id, g.workflow, g.version, g.queue, g.input_codec, g.input, g.input_digest, g.invoke_id, g.parent_id,
            g.parent_kind, g.parent_name, g.parent_nth, g.depth, g.delay_us, g.retain_us,

@@ -5,7 +5,7 @@
 -- $1 executor id, $2 lease in microseconds
 WITH RECURSIVE renewed AS (
     UPDATE workflow.executors AS x
-    SET lease_until = GREATEST(x.lease_until, clock_timestamp() + $2::bigint * INTERVAL '1 microsecond')
+    SET lease_until = clock_timestamp() + $2::bigint * INTERVAL '1 microsecond'
     WHERE x.id = $1 AND x.state = 'alive' AND x.lease_until > clock_timestamp()
     RETURNING clock_timestamp() AS now
 ), due (queue, wake_at) AS (

@@ -1,11 +1,16 @@
--- Looks for buffered events and makes subscriptions where there is none yet. The topics are locked.
+-- Looks for buffered events and makes subscriptions where there is none yet. Those that exist are left as they are. The topics are locked.
 -- Returns a row per subscription that has its event already, with the lowest such: ix (from 1), seq, id, codec, payload.
 --
--- subscriptions: $1 run ids, $2 kinds, $3 names, $4 nths, $5 topic names, $6 topic keys, $7 only events with a higher seq
+-- subscriptions, every one once: $1 run ids, $2 kinds, $3 names, $4 nths, $5 topic names, $6 topic keys, $7 only events with a higher seq
 WITH given AS MATERIALIZED (
     SELECT g.run_id, g.kind, g.name, g.nth, g.topic_name, g.topic_key, g.after_seq, g.ix
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::bigint[])
         WITH ORDINALITY AS g (run_id, kind, name, nth, topic_name, topic_key, after_seq, ix)
+    WHERE NOT EXISTS (
+        SELECT 1
+        FROM workflow.subscriptions AS s
+        WHERE s.run_id = g.run_id AND s.kind = g.kind AND s.name = g.name AND s.nth = g.nth
+    )
 ), found AS MATERIALIZED (
     SELECT g.ix, v.seq, v.id, v.codec, v.payload
     FROM given AS g

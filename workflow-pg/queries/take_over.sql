@@ -2,14 +2,14 @@
 -- executor keep their crash count.
 -- Returns id, queue, poisoned.
 --
--- $1 how many crashes without progress a run may have, $2 how many runs, $3 only this executor, or NULL for all
+-- $1 how many crashes without progress a run may have, $2 how many runs, $3 only this closed executor, or NULL for all that are over
 WITH taken AS MATERIALIZED (
     SELECT r.id, x.state, COALESCE(
                (SELECT max(j.position) + 1 FROM workflow.journal AS j WHERE j.run_id = r.id), 0
            ) AS length
     FROM workflow.executors AS x
     JOIN workflow.runs AS r ON r.owner = x.id AND r.status = 'running'
-    WHERE x.state <> 'alive' AND ($3::uuid IS NULL OR x.id = $3)
+    WHERE x.state <> 'alive' AND ($3::uuid IS NULL OR (x.id = $3 AND x.state = 'closed'))
     ORDER BY r.id
     LIMIT $2
     FOR UPDATE OF r SKIP LOCKED

@@ -61,7 +61,7 @@ impl PgStore {
             let mut messages: Vec<_> = turns.iter().flat_map(|turn| &turn.sends).map(Outgoing::message).collect();
             let slot = self.slots().take();
             let mut conn = acquire(self.pool()).await?;
-            let batch = Batch { executor, slot: slot.number, turns, messages: &mut messages, timed: true };
+            let batch = Batch { executor, slot: slot.number, turns, messages: &mut messages, fenced: None };
             batch.write(&mut conn, commit).await
         } else {
             self.commit_in_steps(executor, turns).await
@@ -95,17 +95,17 @@ impl PgStore {
         }
         let emits = topic::once(turns.iter().flat_map(|turn| &turn.emits));
         let found = wait_for_events(&mut tx, turns, &emits).await?;
-        let mut messages: Vec<_> = turns.iter().flat_map(|turn| &turn.sends).map(Outgoing::message).collect();
-        messages.extend(found.iter().map(Found::message));
+        let mut messages: Vec<_> = found.iter().map(Found::message).collect();
+        messages.extend(turns.iter().flat_map(|turn| &turn.sends).map(Outgoing::message));
         if !emits.is_empty() {
             messages.extend(topic::emit(&mut tx, &emits).await?);
         }
         let starts: Vec<_> = turns.iter().flat_map(|turn| &turn.starts).collect();
         let mut started = Wakes::default();
         if !starts.is_empty() {
-            create::start_children(&mut tx, slot.number, &starts, &mut started).await?;
+            create::start_children(&mut tx, (slot.number, now), &starts, &mut started).await?;
         }
-        let batch = Batch { executor, slot: slot.number, turns, messages: &mut messages, timed: false };
+        let batch = Batch { executor, slot: slot.number, turns, messages: &mut messages, fenced: Some(now) };
         match batch.write(&mut tx, work).await? {
             Try::Done { now, mail, mut wakes } => {
                 end(tx).await?;
@@ -139,7 +139,9 @@ async fn wait_for_events<'a>(
     turns: &[&'a Turn],
     emits: &[&'a workflow_core::store::NewEvent],
 ) -> Result<Vec<Found<'a>>, StoreError> {
-    let waits: Vec<_> = turns.iter().flat_map(|turn| turn.subscribe.iter().map(|s| (turn.run.0, s))).collect();
+    let mut ops = HashSet::new();
+    let waits = turns.iter().flat_map(|turn| turn.subscribe.iter().map(|s| (turn.run.0, s)));
+    let waits: Vec<_> = waits.filter(|(run, s)| ops.insert((*run, &s.op))).collect();
     let mut topics: BTreeSet<_> = topic::topics_of(emits.iter().copied());
     topics.extend(waits.iter().map(|(_, s)| (&s.name[..], &s.key[..])));
     topic::lock_topics(conn, topics).await?;
@@ -152,8 +154,8 @@ struct Batch<'b, 'a> {
     slot: i16,
     turns: &'b [&'a Turn],
     messages: &'b mut Vec<Outgoing<'a>>,
-    /// Whether `not_before` is yet to be checked.
-    timed: bool,
+    /// The time of the batch, when its fence is held and `not_before` is checked already.
+    fenced: Option<Timestamp>,
 }
 
 impl Batch<'_, '_> {
@@ -173,14 +175,14 @@ impl Batch<'_, '_> {
         let consumed = || turns.iter().filter(|turn| turn.consumed > 0);
         let ended = turns.iter().filter(|turn| matches!(turn.then, Then::Finish { .. })).map(|turn| turn.run.0);
         let query = sqlx::query(sql::COMMIT_TURNS).bind(self.executor.0).bind(self.slot);
-        let query = query.bind(if self.timed { not_before(turns) } else { None });
+        let query = query.bind(if self.fenced.is_none() { not_before(turns) } else { None });
         let query = RunChanges::of(turns.iter().copied(), sent.clone()).bind(query);
         let query = EntryColumns::of(turns.iter().copied())?.bind(query);
         let query = bind_messages(query, self.messages)?
             .bind(consumed().map(|turn| turn.run.0).collect::<Vec<_>>())
             .bind(consumed().map(|turn| int8(turn.consumed)).collect::<Vec<_>>())
             .bind(ended.collect::<Vec<_>>());
-        let rows = unsubscribed.bind(query).bind(ENTRY_VERSION).fetch_all(conn).await.map_err(map)?;
+        let rows = unsubscribed.bind(query).bind(ENTRY_VERSION).bind(self.fenced).fetch_all(conn).await.map_err(map)?;
         let first = rows.first().ok_or(StoreError::LeaseLost(self.executor))?;
         let now = first.try_get("now").map_err(map)?;
         let done: bool = first.try_get("done").map_err(map)?;

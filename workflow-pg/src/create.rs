@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 use workflow_core::store::{CreateOutcome, Created, NewRun};
-use workflow_core::{RunId, StoreError};
+use workflow_core::{RunId, StoreError, Timestamp};
 
 use crate::doubt::Doubt;
 use crate::error::{commit, work};
@@ -22,8 +22,8 @@ const MAX_ROUNDS: usize = 8;
 #[derive(Clone, Copy)]
 struct How {
     slot: i16,
-    /// Whether the fence is held already.
-    fenced: bool,
+    /// The time of the batch, when its fence is held already.
+    fenced: Option<Timestamp>,
     /// Whether a run may be owned from the start.
     eager: bool,
     /// Whether each statement is its own transaction.
@@ -59,45 +59,48 @@ impl PgStore {
         // One run is all or nothing by itself.
         if !atomic || runs.len() == 1 {
             let mut conn = acquire(self.pool()).await?;
-            let how = How { slot: slot.number, fenced: false, eager: true, alone: true };
+            let how = How { slot: slot.number, fenced: None, eager: true, alone: true };
             let outcomes = create(&mut conn, &list, how).await?;
             return if atomic { no_conflict(runs, outcomes) } else { Ok(outcomes) };
         }
         let mut tx = begin(self.pool()).await?;
-        let how = How { slot: slot.number, fenced: false, eager: true, alone: false };
+        let how = How { slot: slot.number, fenced: None, eager: true, alone: false };
         let outcomes = no_conflict(runs, create(&mut tx, &list, how).await?)?;
         end(tx).await?;
         Ok(outcomes)
     }
 }
 
-/// Creates the children of a batch whose fence is held. One that exists is left as it is.
+/// Creates the children of a batch whose fence has been held since `now`. One that exists is left as it is.
 pub(crate) async fn start_children(
     conn: &mut PgConnection,
-    slot: i16,
+    (slot, now): (i16, Timestamp),
     starts: &[&NewRun],
     wakes: &mut Wakes,
 ) -> Result<(), StoreError> {
-    let outcomes = create(conn, starts, How { slot, fenced: true, eager: true, alone: false }).await?;
-    for (run, outcome) in starts.iter().zip(&outcomes) {
-        if let CreateOutcome::Conflict(existing) = outcome {
-            tracing::warn!(child = %run.id, %existing, "a child wasn't started: its id belongs to another run");
+    let how = How { slot, fenced: Some(now), eager: true, alone: false };
+    // Without an invoke_id there is nothing but their id that could stand in the way.
+    let which = first_of_each(starts, &(0..starts.len()).collect::<Vec<_>>());
+    let created = insert(conn, starts, &which, how).await?;
+    for run in starts {
+        if created.get(&run.id).is_some_and(|created| !created.owned) {
+            wakes.ready(&run.queue);
         }
     }
-    wake_created(starts.iter().copied().zip(&outcomes), wakes);
     Ok(())
 }
 
 /// Creates runs inside somebody else's transaction. None is owned from the start.
 pub(crate) async fn create_unowned(conn: &mut PgConnection, runs: &[NewRun]) -> Result<Vec<CreateOutcome>, StoreError> {
     let list: Vec<&NewRun> = runs.iter().collect();
-    create(conn, &list, How { slot: 0, fenced: false, eager: false, alone: false }).await
+    create(conn, &list, How { slot: 0, fenced: None, eager: false, alone: false }).await
 }
 
 fn no_conflict(runs: &[NewRun], outcomes: Vec<CreateOutcome>) -> Result<Vec<CreateOutcome>, StoreError> {
     for (index, (run, outcome)) in runs.iter().zip(&outcomes).enumerate() {
         if let CreateOutcome::Conflict(existing) = outcome {
-            let id = run.invoke_id.clone().unwrap_or_else(|| run.id.to_string());
+            let by_invoke_id = run.invoke_id.as_ref().filter(|_| *existing != run.id);
+            let id = by_invoke_id.cloned().unwrap_or_else(|| run.id.to_string());
             return Err(StoreError::Conflict { index, id, existing: *existing });
         }
     }
@@ -178,7 +181,7 @@ async fn insert(
         .bind(each().map(|r| r.input.codec).collect::<Vec<_>>())
         .bind(each().map(|r| &r.input.bytes[..]).collect::<Vec<_>>())
         .bind(each().map(|r| &r.input_digest[..]).collect::<Vec<_>>())
-        .bind(each().map(|r| r.invoke_id.as_deref()).collect::<Vec<_>>())
+        .bind(each().map(|r| r.invoke_id.as_deref().filter(|_| how.fenced.is_none())).collect::<Vec<_>>())
         .bind(each().map(|r| r.parent.as_ref().map(|p| p.run.0)).collect::<Vec<_>>())
         .bind(each().map(|r| r.parent.as_ref().map(|p| &p.key.kind[..])).collect::<Vec<_>>())
         .bind(each().map(|r| r.parent.as_ref().map(|p| &p.key.name[..])).collect::<Vec<_>>())
@@ -213,11 +216,9 @@ impl Same {
     fn outcome(&self, run: &NewRun) -> Option<CreateOutcome> {
         let by_id = self.by_id.get(&run.id);
         let by_invoke_id = run.invoke_id.as_ref().and_then(|id| self.by_invoke_id.get(id));
-        let candidates = || by_id.into_iter().chain(by_invoke_id);
-        let same =
-            candidates().find(|(_, workflow, digest)| *workflow == run.workflow && digest[..] == run.input_digest);
-        same.map(|(id, _, _)| CreateOutcome::Existing(*id))
-            .or_else(|| candidates().next().map(|(id, _, _)| CreateOutcome::Conflict(*id)))
+        let (id, workflow, digest) = by_id.or(by_invoke_id)?;
+        let same = *workflow == run.workflow && digest[..] == run.input_digest;
+        Some(if same { CreateOutcome::Existing(*id) } else { CreateOutcome::Conflict(*id) })
     }
 }
 

@@ -28,6 +28,7 @@ mod claim;
 mod commit;
 mod connect;
 mod create;
+mod ctx;
 mod deliver;
 mod doubt;
 mod error;
@@ -45,6 +46,7 @@ mod topic;
 mod transaction;
 mod wake;
 
+pub use ctx::TransactionExt;
 pub use options::{Capabilities, PgOptions};
 pub use store::PgStore;
 pub use transaction::{create_in, emit_in};

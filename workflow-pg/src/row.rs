@@ -10,13 +10,15 @@ use workflow_core::journal::{ENTRY_VERSION, Entry, Fact, OpKey, Phase};
 use workflow_core::store::{Mail, Message, ParentRef, ParkReason, RunRecord, Status};
 use workflow_core::{ExecutorId, Payload, RunId, StoreError, Timestamp};
 
-/// 250 years: what is added to a time stays exact in the `double precision` that Postgres multiplies intervals with.
-const MAX_MICROS: i64 = 250 * 366 * 24 * 3_600 * 1_000_000;
+/// 2,000 years, which stays within the calendar of Postgres and of everybody who reads the time.
+const MAX_MICROS: i64 = 2_000 * 366 * 24 * 3_600 * 1_000_000;
 
-/// A duration in microseconds, at most 250 years. Rounded up, so that nothing is early.
+/// A duration in microseconds, at most 2,000 years. Rounded up, so that nothing is early.
 pub(crate) fn micros(duration: Duration) -> i64 {
     let micros = duration.as_nanos().div_ceil(1_000);
-    i64::try_from(micros).unwrap_or(MAX_MICROS).min(MAX_MICROS)
+    let micros = i64::try_from(micros).unwrap_or(MAX_MICROS).min(MAX_MICROS);
+    // Postgres multiplies intervals in `double precision`, which is exact up to 285 years, and above for these.
+    if micros < 1 << 53 { micros } else { (micros + 15) & !15 }
 }
 
 /// An instant that Postgres can hold, rounded up to the microsecond.
@@ -177,6 +179,7 @@ mod tests {
         assert_eq!(micros(Duration::from_nanos(1)), 1);
         assert_eq!(micros(Duration::from_micros(7)), 7);
         assert_eq!(micros(Duration::MAX), MAX_MICROS);
+        assert_eq!(micros(Duration::from_micros((1 << 53) + 1)), (1 << 53) + 16);
         let odd = DateTime::from_timestamp(1, 1_001).expect("valid");
         assert_eq!(instant(odd), DateTime::from_timestamp(1, 2_000).expect("valid"));
         assert!(instant(DateTime::<Utc>::MAX_UTC) < DateTime::<Utc>::MAX_UTC);

@@ -29,21 +29,27 @@ async fn measure(store: &SqliteStore) -> Result<(), StoreError> {
     store.migrate().await?;
     let executor = ExecutorId::generate();
     store.register(executor, "throughput", HOUR).await?;
-    for (size, spread) in [(1, 1), (100, 100), (1_000, 1_000), (1_000, 10), (5_000, 5_000)] {
-        let runs = create(store, executor, spread).await?;
+    for (size, spread, length) in
+        [(1, 1, 20), (100, 100, 20), (1_000, 1_000, 20), (1_000, 1_000, 100), (1_000, 10, 2_000), (5_000, 5_000, 20)]
+    {
         let per_turn = size / spread;
-        let mut position = 0;
         let mut entries = 0;
-        let began = Instant::now();
-        while began.elapsed() < Duration::from_secs(3) {
-            let turns: Vec<Turn> = runs.iter().map(|run| turn(*run, position, per_turn)).collect();
-            store.commit(executor, &turns).await?;
-            position += per_turn as u32;
-            entries += size;
+        let mut spent = Duration::ZERO;
+        while spent < Duration::from_secs(3) {
+            let runs = create(store, executor, spread).await?;
+            for position in (0..length).step_by(per_turn) {
+                let turns: Vec<Turn> = runs.iter().map(|run| turn(*run, position as u32, per_turn)).collect();
+                let began = Instant::now();
+                store.commit(executor, &turns).await?;
+                spent += began.elapsed();
+                entries += size;
+            }
         }
-        let rate = entries as f64 / began.elapsed().as_secs_f64();
-        let each = began.elapsed() / (entries / size) as u32;
-        println!("  {size:>5} entries of {spread:>5} runs a batch: {rate:>9.0} entries/s, {each:?} a batch");
+        let rate = entries as f64 / spent.as_secs_f64();
+        let each = spent / (entries / size) as u32;
+        println!(
+            "  {size:>5} entries of {spread:>5} runs a batch, runs of {length:>4}: {rate:>9.0} entries/s, {each:?} a batch"
+        );
     }
     let began = Instant::now();
     let runs = create(store, executor, 10_000).await?;

@@ -21,6 +21,7 @@ mod clock;
 mod commit;
 mod connection;
 mod create;
+mod ctx;
 mod error;
 mod inbox;
 mod lease;
@@ -36,5 +37,6 @@ mod transaction;
 mod wake;
 
 pub use options::{Durability, SqliteOptions};
+pub use ctx::TransactionExt;
 pub use store::SqliteStore;
 pub use transaction::{UserTransaction, create_in};

@@ -119,6 +119,11 @@ impl SqliteOptions {
                 Durability::Full => SqliteSynchronous::Full,
                 Durability::Normal => SqliteSynchronous::Normal,
             })
+            // Pages that many commits touch are copied to the file once per 32 MB of log, and not after every large
+            // batch: SQLite's default of 4 MB is one batch of a thousand runs. Measured: half the time per batch.
+            .pragma("wal_autocheckpoint", "8000")
+            // In KiB when negative: what the claims and the journals of the resident runs need is at hand.
+            .pragma("cache_size", "-32000")
             // Enough for every statement in every size.
             .statement_cache_capacity(256)
             // A user's statement text may hold data; the engine logs what matters itself.

@@ -22,8 +22,8 @@ use crate::options::SqliteOptions;
 use crate::wake::{File, Wakes, Watchers};
 use crate::{claim, commit, create, error, inbox, lease, migrate, read, sql, sweep, topic};
 
-/// A store in an SQLite file, which several processes may share.
-#[derive(Debug)]
+/// A store in an SQLite file, which several processes may share. Clones are the same store.
+#[derive(Debug, Clone)]
 pub struct SqliteStore {
     pub(crate) connections: Arc<Connections>,
     pub(crate) watchers: Arc<Watchers>,

@@ -113,7 +113,7 @@ impl Watchers {
 }
 
 /// A file that other processes may write.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct File {
     pub(crate) connections: Arc<Connections>,
     pub(crate) wal: PathBuf,

@@ -347,7 +347,7 @@ pub enum TurnOutcome {
 /// The answer to a commit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Committed {
-    /// The time of the new entries.
+    /// The time of the new entries, and of all else that this commit did (the start of a child, the end of a run).
     pub now: Timestamp,
     /// One per turn, in order.
     pub turns: Vec<TurnOutcome>,

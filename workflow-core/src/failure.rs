@@ -1,6 +1,7 @@
 //! What the user's code fails with: data that is stored, shown and sent to parents, not our own error.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -55,7 +56,7 @@ impl FailureKind {
 /// }
 /// assert_eq!(parse("x").unwrap_err().message(), "invalid digit found in string");
 /// ```
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Failure {
     kind: FailureKind,
     message: String,
@@ -67,6 +68,17 @@ pub struct Failure {
     retryable: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry_after: Option<Duration>,
+    /// The error it was made from: in memory only.
+    #[serde(skip)]
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+impl PartialEq for Failure {
+    // Two failures are equal when the same is stored of them.
+    fn eq(&self, other: &Self) -> bool {
+        (self.kind, &self.message, &self.causes, &self.details, self.retryable, self.retry_after)
+            == (other.kind, &other.message, &other.causes, &other.details, other.retryable, other.retry_after)
+    }
 }
 
 fn yes() -> bool {
@@ -87,7 +99,7 @@ impl Failure {
     /// A failure of a certain kind.
     pub fn of(kind: FailureKind, message: impl fmt::Display) -> Self {
         let retryable = matches!(kind, FailureKind::Failed | FailureKind::Panicked | FailureKind::TimedOut);
-        Self { kind, message: message.to_string(), causes: Vec::new(), details: None, retryable, retry_after: None }
+        Self { kind, message: message.to_string(), causes: Vec::new(), details: None, retryable, retry_after: None, source: None }
     }
 
     /// The cancellation of a run, for this reason.
@@ -149,6 +161,12 @@ impl Failure {
         self.details.as_ref().and_then(|v| T::deserialize(v).ok())
     }
 
+    /// The error it was made from, if it is of this type and the failure hasn't been stored yet: a failure that comes
+    /// out of a step or a child has none.
+    pub fn downcast_ref<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        self.source.as_deref().and_then(|source| source.downcast_ref())
+    }
+
     /// Whether a retry policy may try again.
     pub fn is_retryable(&self) -> bool {
         self.retryable
@@ -179,6 +197,18 @@ impl Failure {
         Payload { codec: 0, bytes: serde_json::to_vec(self).unwrap_or_else(|_| b"{}".to_vec()) }
     }
 
+    /// As [`Failure::to_payload`]; one that is larger than `limit_bytes` loses its details, causes and the end of its
+    /// message.
+    pub(crate) fn to_payload_within(&self, limit_bytes: usize) -> Payload {
+        let payload = self.to_payload();
+        if payload.bytes.len() <= limit_bytes {
+            return payload;
+        }
+        let short: String = self.message.chars().take(1_000).collect();
+        let short = Self { message: format!("{short} .. (shortened)"), ..Self::of(self.kind, "") };
+        Self { retryable: self.retryable, ..short }.to_payload()
+    }
+
     /// Reads it back.
     ///
     /// # Errors
@@ -205,7 +235,7 @@ impl fmt::Debug for Failure {
     }
 }
 
-impl<E: std::error::Error> From<E> for Failure {
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         let mut failure = Failure::new(&error);
         let mut source = error.source();
@@ -213,6 +243,7 @@ impl<E: std::error::Error> From<E> for Failure {
             failure.causes.push(cause.to_string());
             source = cause.source();
         }
+        failure.source = Some(Arc::new(error));
         failure
     }
 }

@@ -10,6 +10,7 @@
 //! 3. A commit whose acknowledgement was lost is looked up in the journal. A transaction that was rolled back by
 //!    contention runs again, body and all; nothing of it was kept.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -140,36 +141,107 @@ impl Attempt {
         }));
         // The machine takes the result and wakes the body by polling it again.
         let result = std::future::poll_fn(|cx| {
-            let done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            match &*done {
-                Some(result) => Poll::Ready(result.clone()),
-                None => {
-                    let mut table = self.inner.table.borrow_mut();
-                    table.slot_waker = Some(cx.waker().clone());
-                    Poll::Pending
-                }
+            let result = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+            if let Some(result) = result {
+                return Poll::Ready(result);
             }
+            let waker = cx.waker().clone();
+            let old = self.inner.table.borrow_mut().slot_waker.replace(waker);
+            drop(old);
+            Poll::Pending
         })
         .await;
         match result {
             Ok(_) => Ok((payload, back)),
+            // The run isn't this executor's any more: whoever has it runs the transaction. Nothing is to be recorded
+            // here, and the executor drops the run as soon as it learns of it.
+            Err(StoreError::LeaseLost(_)) => std::future::pending().await,
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn reserve(&self) -> u32 {
+    /// Runs the user's part for at most [`Attempt::max_open`].
+    ///
+    /// # Errors
+    ///
+    /// The user's failure, or the misuse of holding the transaction open for too long.
+    pub async fn bounded<T>(&self, body: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let mut timer = self.inner.env.timer(self.max_open);
+        let mut body = std::pin::pin!(body);
         std::future::poll_fn(|cx| {
-            let mut table = self.inner.table.borrow_mut();
-            match &table.slot {
-                Some(slot) if slot.op == self.index && slot.fact.is_none() => Poll::Ready(slot.position),
-                _ => {
-                    table.slot_queue.retain(|(op, _)| *op != self.index);
-                    table.slot_queue.push_back((self.index, cx.waker().clone()));
-                    Poll::Pending
-                }
+            if let Poll::Ready(result) = body.as_mut().poll(cx) {
+                return Poll::Ready(result);
             }
+            timer.as_mut().poll(cx).map(|()| {
+                Err(Failure::misuse(format!(
+                    "the transaction was open for more than {} s and was rolled back: keep everything but statements \
+                     out of it, or declare a longer time with .max_open(..), which makes taking over from a frozen \
+                     executor later",
+                    self.max_open.as_secs_f64()
+                )))
+            })
         })
         .await
+    }
+
+    /// Waits until no commit of the run is under way and reserves the journal's next position, until the attempt is
+    /// over. [`Attempt::commit`] does it by itself; a store with a single writer does it before it takes the writer,
+    /// which a commit of the same run may be waiting for.
+    pub async fn reserve(&self) -> u32 {
+        let queueing = Queueing { attempt: self, served: Cell::new(false) };
+        std::future::poll_fn(|cx| {
+            let waker = cx.waker().clone();
+            let mut table = self.inner.table.borrow_mut();
+            match &table.slot {
+                Some(slot) if slot.op == self.index && slot.fact.is_none() => {
+                    queueing.served.set(true);
+                    return Poll::Ready(slot.position);
+                }
+                _ => {}
+            }
+            let old = match table.slot_queue.iter_mut().find(|(op, _)| *op == self.index) {
+                Some((_, old)) => Some(std::mem::replace(old, waker)),
+                None => {
+                    table.slot_queue.push_back((self.index, waker));
+                    None
+                }
+            };
+            drop(table);
+            drop(old);
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+impl Attempt {
+    /// An attempt that didn't commit leaves the position it had reserved.
+    fn give_up_place(&self) {
+        let mut table = self.inner.table.borrow_mut();
+        if table.slot.as_ref().is_some_and(|slot| slot.op == self.index && slot.fact.is_none()) {
+            table.slot = None;
+        }
+    }
+}
+
+/// The place of an attempt in the queue for the journal's next position. An attempt that stops waiting leaves it:
+/// nothing else of the run could commit any more.
+struct Queueing<'a> {
+    attempt: &'a Attempt,
+    served: Cell<bool>,
+}
+
+impl Drop for Queueing<'_> {
+    fn drop(&mut self) {
+        let Ok(mut table) = self.attempt.inner.table.try_borrow_mut() else { return };
+        let index = self.attempt.index;
+        if !self.served.get() && table.slot.as_ref().is_some_and(|slot| slot.op == index && slot.fact.is_none()) {
+            table.slot = None;
+        }
+        let place = table.slot_queue.iter().position(|(op, _)| *op == index);
+        let waker = place.and_then(|place| table.slot_queue.remove(place));
+        drop(table);
+        drop(waker);
     }
 }
 
@@ -192,14 +264,19 @@ async fn look_up(env: &Arc<dyn Env>, run: RunId, position: u32) -> Result<Timest
 }
 
 /// Makes a transactional step of `body`, which runs one attempt: begin, the user's statements, [`Attempt::commit`].
-#[track_caller]
-pub fn transaction<'a, T, F>(ctx: &Ctx, name: &str, mut body: F) -> TransactionOp<'a, T>
+/// `site` is where the user calls it.
+pub fn transaction_at<'a, T, F>(
+    ctx: &Ctx,
+    site: &'static Location<'static>,
+    name: &str,
+    mut body: F,
+) -> TransactionOp<'a, T>
 where
     T: Serialize + DeserializeOwned + 'a,
     F: AsyncFnMut(&Attempt) -> Result<(Payload, T), TransactionError> + 'a,
 {
     let command = Transaction { name: name.to_owned(), retry: RetryPolicy::default(), max_open: DEFAULT_MAX_OPEN };
-    let leaf = ctx.register_named(Location::caller(), "transaction", name, command);
+    let leaf = ctx.register_named(site, "transaction", name, command);
     TransactionOp(BodyOp::new(leaf, |inner, index, value| {
         Box::pin(async move {
             loop {
@@ -219,7 +296,9 @@ where
                             Err(TransactionError::Failed(failure)) => Err(failure),
                         }
                     };
-                    match body::attempt(&inner.env, once, None).await {
+                    let once = body::attempt(&inner.env, once, None).await;
+                    attempt.give_up_place();
+                    match once {
                         Ok(Ok(pair)) => break Ok(pair),
                         Ok(Err(error)) => {
                             tries += 1;

@@ -20,6 +20,7 @@ pub trait Clock: Debug + Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the one clock in core, and only for who asks for it")]
     fn now(&self) -> Timestamp {
         SystemTime::now().into()
     }

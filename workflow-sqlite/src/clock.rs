@@ -10,6 +10,7 @@ static LAST: Mutex<Option<(i64, Instant)>> = Mutex::new(None);
 
 /// Now, in microseconds since 1970. Never less than an earlier answer in this process: when the host's clock is set
 /// back, time goes on at half speed until the host's clock has caught up, so that leases still run out meanwhile.
+#[expect(clippy::disallowed_methods, reason = "this is the clock that the store's users take instants from")]
 pub(crate) fn now() -> i64 {
     let system = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -45,6 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "sets the clock's last reading")]
     fn now_never_goes_back() {
         let ahead = now() + 60_000_000;
         *LAST.lock().expect("not poisoned") = Some((ahead, Instant::now()));

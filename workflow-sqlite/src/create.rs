@@ -1,6 +1,7 @@
 //! Creating runs, idempotent by id and by the user's id.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap};
 
 use futures::TryStreamExt;
 use sqlx::{Row, SqliteConnection};
@@ -81,8 +82,8 @@ async fn alive_owners(
 ) -> Result<HashMap<ExecutorId, bool>, StoreError> {
     let mut alive = HashMap::new();
     for owner in runs.iter().filter_map(|run| run.owner) {
-        if !alive.contains_key(&owner) {
-            alive.insert(owner, lease::is_alive(connection, owner, now).await?);
+        if let Entry::Vacant(unknown) = alive.entry(owner) {
+            unknown.insert(lease::is_alive(connection, owner, now).await?);
         }
     }
     Ok(alive)

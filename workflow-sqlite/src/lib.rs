@@ -36,7 +36,7 @@ mod topic;
 mod transaction;
 mod wake;
 
-pub use options::{Durability, SqliteOptions};
 pub use ctx::TransactionExt;
+pub use options::{Durability, SqliteOptions};
 pub use store::SqliteStore;
 pub use transaction::{UserTransaction, create_in};

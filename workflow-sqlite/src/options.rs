@@ -120,7 +120,7 @@ impl SqliteOptions {
                 Durability::Normal => SqliteSynchronous::Normal,
             })
             // Pages that many commits touch are copied to the file once per 32 MB of log, and not after every large
-            // batch: SQLite's default of 4 MB is one batch of a thousand runs. Measured: half the time per batch.
+            // batch: SQLite's default of 4 MB is one batch of a thousand long runs.
             .pragma("wal_autocheckpoint", "8000")
             // In KiB when negative: what the claims and the journals of the resident runs need is at hand.
             .pragma("cache_size", "-32000")

@@ -86,6 +86,7 @@ impl SqliteStore {
 }
 
 /// Asks for the write-ahead log and proves that the file can be written.
+#[expect(clippy::disallowed_methods, reason = "waiting for a lock of SQLite's that no handler waits for")]
 async fn prepare_file(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     let mut tries = 0;
     let row = loop {

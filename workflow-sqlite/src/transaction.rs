@@ -87,6 +87,7 @@ impl SqliteStore {
     /// # Errors
     ///
     /// [`StoreError::Contention`] when another process holds the file's lock.
+    #[expect(clippy::disallowed_methods, reason = "how long a transaction takes is no instant of the store")]
     pub async fn begin_user(&self, max: Duration) -> Result<UserTransaction, StoreError> {
         let mut tx = self.begin().await?;
         tx.savepoint().await.map_err(error::statement)?;

@@ -121,6 +121,7 @@ pub(crate) struct File {
 }
 
 /// Looks at the file until nobody watches or the store is gone.
+#[expect(clippy::disallowed_methods, reason = "the rhythm of looking at the file, no instant of the store")]
 async fn look(watchers: Weak<Watchers>, connections: Weak<Connections>, wal: PathBuf) {
     let mut version = None;
     let mut seen = None;

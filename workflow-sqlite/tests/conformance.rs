@@ -1,5 +1,7 @@
 //! The SQLite store keeps the rules of every store, on a file that two stores share and in memory.
 
+#![expect(clippy::disallowed_methods, reason = "a real clock is slept through")]
+
 mod support;
 
 use std::sync::Arc;

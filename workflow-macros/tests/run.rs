@@ -1,7 +1,6 @@
 //! Workflows made by `#[workflow]`, driven on the replay machine.
 
 #[path = "../../workflow-core/tests/support/mod.rs"]
-#[allow(dead_code, reason = "shared with the tests of the machine, which need more of it")]
 mod support;
 
 use serde_json::json;

@@ -161,8 +161,15 @@ impl<'a, T> BodyOp<'a, T> {
         if let Some(runner) = self.runner.take() {
             let mut runner = Some(runner);
             let inner = self.leaf.inner.clone();
-            // What a body holds may need the runtime to be dropped (a pooled connection, say).
-            let _ = guard::catch(|| inner.env.enter(&mut || drop(runner.take())));
+            // A body's destructors belong to the body: they may need the runtime (a pooled connection, say), and may
+            // not ask for operations, since on replay they run at another time.
+            let before = inner.table.try_borrow_mut().map(|mut table| std::mem::replace(&mut table.in_body, true));
+            if guard::catch(|| inner.env.enter(&mut || drop(runner.take()))).is_err() {
+                tracing::error!(run = %inner.info.id, "a destructor of a step's body panicked");
+            }
+            if let (Ok(before), Ok(mut table)) = (before, inner.table.try_borrow_mut()) {
+                table.in_body = before;
+            }
         }
     }
 }
@@ -252,8 +259,7 @@ pub(crate) async fn attempt<T>(
 }
 
 pub(crate) fn panicked(caught: guard::Caught) -> Failure {
-    let place = caught.place.map(|p| format!(" at {p}")).unwrap_or_default();
-    Failure::of(FailureKind::Panicked, format!("panicked{place}: {}", caught.message))
+    Failure::of(FailureKind::Panicked, caught.describe())
 }
 
 /// Encodes a value and reads it back, so that nothing is journaled that can't be read on replay.
@@ -292,12 +298,7 @@ pub(crate) fn conclude<T>(
                 Some(delay) if failure.is_retryable() => Some(failure.retry_delay().unwrap_or(delay)),
                 _ => None,
             };
-            let mut payload = failure.to_payload();
-            let limit = inner.env.options().max_payload_bytes;
-            if payload.bytes.len() > limit {
-                let short: String = failure.message().chars().take(1_000).collect();
-                payload = Failure::of(failure.kind(), format!("{short} .. (shortened)")).to_payload();
-            }
+            let payload = failure.to_payload_within(inner.env.options().max_payload_bytes);
             match delay {
                 Some(delay) => {
                     let delay = crate::ops::micros(delay.min(crate::retry::MAX_DURATION));

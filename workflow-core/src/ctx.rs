@@ -32,7 +32,7 @@ pub struct RunInfo {
     pub depth: i32,
     /// When it was created.
     pub created_at: Timestamp,
-    /// How often an executor took it up, this time counted; not kept by every store.
+    /// Where its workflow is defined: `file:line`.
     pub place: &'static str,
 }
 
@@ -113,8 +113,9 @@ impl Ctx {
 
     /// A uniformly random number, the same on every replay.
     ///
-    /// It is derived from the run's id, the number of outcomes seen and the number of calls since then (SHA-256),
-    /// so it is no secret: keys and tokens belong into a step.
+    /// It is derived from the run's id, the number of outcomes seen, the [`scope`](Ctx::scope) and the number of calls
+    /// in it since the last outcome (SHA-256), so it is no secret: keys and tokens belong into a step. Branches of a
+    /// `tokio::select!`, which polls them in random order, draw from scopes of their own.
     ///
     /// # Replay
     ///
@@ -142,12 +143,14 @@ impl Ctx {
             // A body's outcome is journaled, so what it draws needn't be repeatable, and mustn't move the sequence.
             return Sha256::digest(Uuid::new_v4().as_bytes()).into();
         }
-        table.randoms += 1;
+        let drawn = table.randoms.entry(self.scope.clone()).or_insert(0);
+        *drawn += 1;
+        let drawn = *drawn;
         let mut hash = Sha256::new();
         hash.update(self.inner.info.id.0.as_bytes());
         hash.update(self.scope.as_bytes());
         hash.update(table.releases.to_le_bytes());
-        hash.update(table.randoms.to_le_bytes());
+        hash.update(drawn.to_le_bytes());
         hash.finalize().into()
     }
 

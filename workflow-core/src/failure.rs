@@ -99,7 +99,15 @@ impl Failure {
     /// A failure of a certain kind.
     pub fn of(kind: FailureKind, message: impl fmt::Display) -> Self {
         let retryable = matches!(kind, FailureKind::Failed | FailureKind::Panicked | FailureKind::TimedOut);
-        Self { kind, message: message.to_string(), causes: Vec::new(), details: None, retryable, retry_after: None, source: None }
+        Self {
+            kind,
+            message: message.to_string(),
+            causes: Vec::new(),
+            details: None,
+            retryable,
+            retry_after: None,
+            source: None,
+        }
     }
 
     /// The cancellation of a run, for this reason.

@@ -6,13 +6,13 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
-use std::task::Wake;
+use std::task::{Wake, Waker};
 
 use crate::env::{Notice, Notify};
 
 thread_local! {
-    /// Set while this thread polls a workflow or wakes one of its operations.
-    static DRIVING: Cell<bool> = const { Cell::new(false) };
+    /// The run that this thread polls, or whose operations it wakes: the address of its root waker, 0 for none.
+    static DRIVING: Cell<usize> = const { Cell::new(0) };
     static PANIC_PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
@@ -26,24 +26,26 @@ pub(crate) struct Caught {
 }
 
 impl Caught {
+    /// `panicked at file:line: message`.
+    pub fn describe(&self) -> String {
+        let place = self.place.as_ref().map(|place| format!(" at {place}")).unwrap_or_default();
+        format!("panicked{place}: {}", self.message)
+    }
+
     /// Whether tokio complained that it isn't there: something was awaited that belongs into a step.
     pub(crate) fn is_missing_runtime(&self) -> bool {
-        [
-            "no reactor running",
-            "Tokio 1.x",
-            "Tokio context",
-            "no current reactor",
-            "IO is disabled",
-            "timers are disabled",
-        ]
-        .iter()
-        .any(|words| self.message.contains(words))
+        // Tokio's own words, and those of sqlx and others about it.
+        ["no reactor running", "Tokio 1.x", "Tokio context"].iter().any(|words| self.message.contains(words))
     }
 }
 
 /// Calls `f`; a panic is caught, and its place remembered instead of printed.
 pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Caught> {
     install_hook();
+    if !std::thread::panicking() {
+        // Of a panic that the user's code has caught itself.
+        PANIC_PLACE.with(|p| p.borrow_mut().take());
+    }
     let before = CATCHING.with(|c| c.replace(true));
     let result = catch_unwind(AssertUnwindSafe(f));
     CATCHING.with(|c| c.set(before));
@@ -92,10 +94,9 @@ fn install_hook() {
 }
 
 fn is_library(path: &str) -> bool {
-    path.contains("/.cargo/registry/")
-        || path.contains("/rustc/")
-        || path.contains("/library/")
-        || path.contains("/vendor/")
+    let path = path.replace('\\', "/");
+    ["/registry/src/", "/git/checkouts/", "/vendor/", "/rustlib/src/"].iter().any(|part| path.contains(part))
+        || path.starts_with("/rustc/")
 }
 
 /// The innermost frame of the current stack that is no library's, where debug information is there.
@@ -111,11 +112,21 @@ fn user_frame() -> Option<String> {
         .next()
 }
 
-/// Marks this thread as polling a workflow until dropped.
-pub(crate) struct Driving(bool);
+/// Marks this thread as polling a run until dropped.
+pub(crate) struct Driving(usize);
 
-pub(crate) fn driving() -> Driving {
-    Driving(DRIVING.with(|d| d.replace(true)))
+pub(crate) fn driving(root: &Arc<RootWake>) -> Driving {
+    Driving(DRIVING.with(|d| d.replace(root.id())))
+}
+
+/// Wakes places in a run's code. A waker may be the user's own, and may panic.
+pub(crate) fn wake(root: &Arc<RootWake>, wakers: impl IntoIterator<Item = Waker>) {
+    let _driving = driving(root);
+    for waker in wakers {
+        if catch(|| waker.wake()).is_err() {
+            tracing::error!("a waker of the workflow panicked");
+        }
+    }
 }
 
 impl Drop for Driving {
@@ -128,18 +139,16 @@ impl Drop for Driving {
 pub(crate) struct RootWake {
     internal: AtomicBool,
     foreign: AtomicBool,
-    thread: std::thread::ThreadId,
     notify: Notify,
 }
 
 impl RootWake {
     pub(crate) fn new(notify: Notify) -> Arc<Self> {
-        Arc::new(Self {
-            internal: AtomicBool::new(false),
-            foreign: AtomicBool::new(false),
-            thread: std::thread::current().id(),
-            notify,
-        })
+        Arc::new(Self { internal: AtomicBool::new(false), foreign: AtomicBool::new(false), notify })
+    }
+
+    fn id(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self) as usize
     }
 
     /// Whether something woke the workflow during our own poll, and forgets it.
@@ -159,7 +168,8 @@ impl Wake for RootWake {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if DRIVING.with(Cell::get) && std::thread::current().id() == self.thread {
+        // A wake-up from the poll of another run on this thread is as foreign as one from another thread.
+        if DRIVING.with(Cell::get) == self.id() {
             self.internal.store(true, Ordering::Relaxed);
         } else if !self.foreign.swap(true, Ordering::AcqRel) {
             (self.notify)(Notice::Foreign);

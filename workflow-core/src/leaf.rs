@@ -10,8 +10,9 @@ use serde::de::DeserializeOwned;
 
 use crate::ctx::Inner;
 use crate::failure::Failure;
+use crate::guard;
 use crate::mismatch::code;
-use crate::payload::{Payload, PayloadError};
+use crate::payload::Payload;
 use crate::store::ParkReason;
 use crate::table::Outcome;
 
@@ -35,10 +36,28 @@ impl Leaf {
         let mut guard = self.inner.table.borrow_mut();
         let table = &mut *guard;
         let op = &mut table.ops[index];
+        if table.park.is_some() {
+            // Nothing that happens from here on counts.
+            return Poll::Pending;
+        }
+        if table.in_body {
+            let what = op.key.as_ref().map_or_else(|| op.command.kind().to_owned(), ToString::to_string);
+            return Poll::Ready(Err(Failure::misuse(format!(
+                "a durable operation ({what}, {}) is awaited inside a step's body: await it outside and give the body \
+                 its value",
+                op.place()
+            ))));
+        }
+        if op.resolved {
+            return Poll::Ready(Err(Failure::misuse(format!(
+                "an operation ({}) was polled after its end",
+                op.key.as_ref().map(ToString::to_string).unwrap_or_default()
+            ))));
+        }
         if table.released == Some(index) {
             table.released = None;
             op.resolved = true;
-            op.waker = None;
+            let old = op.waker.take();
             if op.running {
                 op.running = false;
                 table.bodies -= 1;
@@ -46,21 +65,30 @@ impl Leaf {
             let outcome = op.outcome.take();
             table.open -= 1;
             table.awaiting -= 1;
-            if let Some((_, outcome)) = outcome {
-                if let (crate::ops::Command::Wait(wait), Some(seq)) = (&op.command, outcome.mark) {
-                    table.cursors.insert(wait.topic(), u64::try_from(seq).unwrap_or(0));
-                }
-                return Poll::Ready(Ok(outcome));
+            if let (crate::ops::Command::Wait(wait), Some((_, Outcome { mark: Some(seq), .. }))) =
+                (&op.command, &outcome)
+            {
+                table.cursors.insert(wait.topic(), u64::try_from(*seq).unwrap_or(0));
             }
-            return Poll::Ready(Err(Failure::misuse("polled after its end")));
+            drop(guard);
+            drop(old);
+            return Poll::Ready(match outcome {
+                Some((_, outcome)) => Ok(outcome),
+                None => Err(Failure::misuse("polled after its end")),
+            });
         }
-        let old = op.waker.replace(cx.waker().clone());
         if !op.awaited {
             op.awaited = true;
             table.awaiting += 1;
             table.offer(index);
         }
+        if table.ops[index].waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            return Poll::Pending;
+        }
+        // A waker is the user's code as soon as a combinator made it: it must not run while the table is borrowed.
         drop(guard);
+        let new = cx.waker().clone();
+        let old = self.inner.table.borrow_mut().ops[index].waker.replace(new);
         drop(old);
         Poll::Pending
     }
@@ -85,7 +113,11 @@ impl Leaf {
     pub(crate) fn refuse(&mut self, failure: Failure) {
         if let Ok(index) = self.op {
             let mut table = self.inner.table.borrow_mut();
-            table.fresh.retain(|&i| i != index);
+            if table.fresh.last() == Some(&index) {
+                table.fresh.pop();
+            } else {
+                table.fresh.retain(|&i| i != index);
+            }
             table.close(index);
         }
         self.op = Err(Some(failure));
@@ -93,9 +125,10 @@ impl Leaf {
 
     /// Decodes a released payload. One that isn't of the type any more parks the run: `None`.
     pub(crate) fn decode<T: DeserializeOwned>(&self, payload: &Payload) -> Option<T> {
-        let error: PayloadError = match payload.decode() {
-            Ok(value) => return Some(value),
-            Err(error) => error,
+        let error = match guard::catch(|| payload.decode()) {
+            Ok(Ok(value)) => return Some(value),
+            Ok(Err(error)) => error.to_string(),
+            Err(caught) => format!("reading it {}", caught.describe()),
         };
         let mut table = self.inner.table.borrow_mut();
         let what = match &self.op {
@@ -104,7 +137,7 @@ impl Leaf {
                 let key = op.key.as_ref().map(ToString::to_string).unwrap_or_default();
                 format!("the recorded outcome of {key} ({}): {error}", op.place())
             }
-            Err(_) => error.to_string(),
+            Err(_) => error,
         };
         table.park.get_or_insert(ParkReason {
             code: code::PAYLOAD.to_owned(),

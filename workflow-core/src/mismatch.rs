@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
+use crate::env::MachineOptions;
 use crate::journal::{Entry, OpKey};
 use crate::store::ParkReason;
+use crate::table::Unreadable;
 
 /// Why a run can't go on, as the stable code it is parked with.
 pub mod code {
@@ -22,6 +24,52 @@ pub mod code {
 
     /// The codes that a new deployment may have mended.
     pub const MENDED_BY_CODE: [&str; 4] = [DIVERGED, FOREIGN_AWAIT, PAYLOAD, JOURNAL_FULL];
+}
+
+/// The run's input is none of its workflow.
+pub(crate) fn input(workflow: &str, place: &str, why: &str) -> ParkReason {
+    ParkReason {
+        code: code::PAYLOAD.to_owned(),
+        message: format!(
+            "the input of the run can't be read by workflow {workflow} ({place}): {why}\n  ways out: deploy a type that can \
+             read it, then resume the run; or cancel it and invoke it with another input"
+        ),
+    }
+}
+
+/// The run's journal can't be taken in.
+pub(crate) fn unreadable(why: &Unreadable) -> ParkReason {
+    let (code, message) = match why {
+        Unreadable::Damaged(reason) => (
+            code::CORRUPT,
+            format!(
+                "the journal of the run is damaged: {reason}\n  the engine never writes such a journal: somebody edited \
+                 it, or a restore is incomplete\n  ways out: restore the entries and resume the run; or cancel it and \
+                 invoke it again"
+            ),
+        ),
+        Unreadable::Newer(reason) => (
+            code::PAYLOAD,
+            format!(
+                "the journal of the run was written by a newer version of this library: {reason}\n  way out: deploy \
+                 the newer version everywhere; the run goes on with the next executor of it that starts, or after \
+                 `client.resume(run)`"
+            ),
+        ),
+    };
+    ParkReason { code: code.to_owned(), message }
+}
+
+/// The run's journal has reached a limit.
+pub(crate) fn journal_full(entries: u32, bytes: usize, options: &MachineOptions) -> ParkReason {
+    ParkReason {
+        code: code::JOURNAL_FULL.to_owned(),
+        message: format!(
+            "the journal of the run would have {entries} entries and {bytes} bytes, the limits are {} and {}: hand \
+             parts of the work to children (ctx.invoke), or raise `max_entries` or `max_journal_bytes` and resume",
+            options.max_entries, options.max_journal_bytes
+        ),
+    }
 }
 
 /// A difference between journal and code.

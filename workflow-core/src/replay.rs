@@ -14,12 +14,13 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use crate::ctx::{Ctx, Inner, RunInfo};
 use crate::env::{Env, Notify};
 use crate::failure::Failure;
 use crate::guard::{self, Caught, RootWake};
-use crate::ids::Timestamp;
+use crate::ids::{RunId, Timestamp};
 use crate::journal::{ENTRY_VERSION, Entry, Fact, OpKey, Phase};
 use crate::mismatch::{Mismatch, code};
 use crate::ops::{CANCEL, Due, Effect};
@@ -30,6 +31,9 @@ use crate::table::{Candidate, Pending, Slot, Table};
 
 /// Polls without progress after which a workflow that wakes itself is taken for a busy loop.
 const MAX_IDLE_POLLS: u32 = 100_000;
+
+/// Operations that a cancellation has answered after which a workflow that goes on asking is ended.
+const MAX_REFUSALS: usize = 10_000;
 
 /// What the executor does next with a run.
 #[derive(Debug)]
@@ -42,7 +46,7 @@ pub enum Next {
         /// turn `Keep` into `HangUp` then.
         idle: Option<Wake>,
     },
-    /// Bodies are running or a commit is under way.
+    /// Bodies are running or a commit is under way. Drive again at the latest at [`Machine::next_due`].
     Running,
     /// Nothing to do until a message, or until the clock.
     Blocked(Wake),
@@ -63,13 +67,22 @@ pub struct Machine {
     journal_bytes: usize,
     inbox: VecDeque<Message>,
     seen: u64,
-    in_flight: Option<Vec<Pending>>,
+    in_flight: Option<InFlight>,
     consumed_in_flight: u64,
+    consumed_before: u64,
     finished: Option<Result<Payload, Failure>>,
     woken: bool,
     verified_at: u32,
     warned: bool,
     replays: u64,
+}
+
+/// What of a turn has to be done again if it is refused.
+#[derive(Default)]
+struct InFlight {
+    facts: Vec<Pending>,
+    unsubscribe: Vec<OpKey>,
+    cancel_children: Vec<RunId>,
 }
 
 impl std::fmt::Debug for Machine {
@@ -108,33 +121,14 @@ impl Machine {
         load: Load,
     ) -> Result<Self, ParkReason> {
         let mut table = Table::new(load.info.created_at);
-        table.load(&load.journal).map_err(|reason| ParkReason {
-            code: code::CORRUPT.to_owned(),
-            message: format!(
-                "the journal of the run is damaged: {reason}\n  way out: restore the entries, or cancel the run and \
-                 invoke it again"
-            ),
-        })?;
+        table.load(&load.journal).map_err(|unreadable| crate::mismatch::unreadable(&unreadable))?;
         table.replaying = !load.journal.is_empty();
         let inner = Rc::new(Inner { info: load.info, env, notify: notify.clone(), table: table.into() });
-        let future = match guard::catch(|| workflow.start(Ctx::new(inner.clone()), &load.input)) {
-            Ok(Ok(future)) => future,
-            Ok(Err(error)) => {
-                return Err(ParkReason {
-                    code: code::PAYLOAD.to_owned(),
-                    message: format!(
-                        "the input of the run can't be read by workflow {} ({}): {error}\n  ways out: deploy a type \
-                         that can read it, then resume the run; or cancel it and invoke it with another input",
-                        workflow.name(),
-                        workflow.place()
-                    ),
-                });
-            }
-            Err(caught) => {
-                let failure = crate::body::panicked(caught);
-                Box::pin(async move { Err(failure) })
-            }
-        };
+        let started = guard::catch(|| workflow.start(Ctx::new(inner.clone()), &load.input));
+        let unreadable = |why: String| crate::mismatch::input(workflow.name(), workflow.place(), &why);
+        let future = started
+            .map_err(|caught| unreadable(format!("reading it {}", caught.describe())))?
+            .map_err(|error| unreadable(error.to_string()))?;
         let root = RootWake::new(notify);
         let waker = Waker::from(root.clone());
         let position = u32::try_from(load.journal.len()).unwrap_or(u32::MAX);
@@ -153,6 +147,7 @@ impl Machine {
             seen: load.mail,
             in_flight: None,
             consumed_in_flight: 0,
+            consumed_before: 0,
             finished: None,
             woken: true,
             verified_at: u32::MAX,
@@ -181,6 +176,12 @@ impl Machine {
         self.in_flight.is_some()
     }
 
+    /// When the clock matters next for what is recorded: drive again then. Of interest after [`Next::Running`], since a
+    /// timer may end while a body runs; [`Next::Blocked`] tells it by itself.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.inner.table.borrow_mut().next_wake()
+    }
+
     /// Takes a message. One that was seen before is ignored. Call [`Machine::drive`] afterwards.
     pub fn deliver(&mut self, message: Message) {
         if message.seq > self.seen || self.inbox.iter().all(|m| m.seq != message.seq) && message.seq > self.consumed() {
@@ -197,17 +198,16 @@ impl Machine {
     pub fn wake_body(&mut self, op: usize) {
         let waker = self.inner.table.borrow_mut().ops.get_mut(op).and_then(|op| op.waker.take());
         if let Some(waker) = waker {
-            let _driving = guard::driving();
-            waker.wake();
+            guard::wake(&self.root, [waker]);
             self.woken = true;
         }
     }
 
     /// The turn under way is in the journal since `now`. Call [`Machine::drive`] afterwards.
     pub fn committed(&mut self, now: Timestamp) {
-        let facts = self.in_flight.take().unwrap_or_default();
+        let done = self.in_flight.take().unwrap_or_default();
         let mut table = self.inner.table.borrow_mut();
-        for pending in facts {
+        for pending in done.facts {
             Self::keep(&mut self.journal, &mut self.journal_bytes, self.position, &pending.fact, now);
             table.apply(self.position, pending, now);
             self.position += 1;
@@ -218,11 +218,12 @@ impl Machine {
 
     /// The turn under way was refused: the store's clock is before its time. Drive again, later.
     pub fn refused(&mut self) {
-        let facts = self.in_flight.take().unwrap_or_default();
+        let undone = self.in_flight.take().unwrap_or_default();
         let mut table = self.inner.table.borrow_mut();
-        let later = std::mem::replace(&mut table.pending, facts);
-        table.pending.extend(later);
-        table.consumed = table.consumed.max(self.consumed_in_flight);
+        table.pending.splice(0..0, undone.facts);
+        table.unsubscribe.splice(0..0, undone.unsubscribe);
+        table.cancel_children.splice(0..0, undone.cancel_children);
+        self.consumed_in_flight = self.consumed_before;
     }
 
     fn keep(journal: &mut Vec<Entry>, bytes: &mut usize, position: u32, fact: &Fact, now: Timestamp) {
@@ -240,7 +241,7 @@ impl Machine {
     /// Runs the code as far as it goes. `now` is the store's time, or a little earlier.
     pub fn drive(&mut self, now: Timestamp) -> Next {
         self.collect_slot();
-        if self.finished.is_none() {
+        if self.finished.is_none() && self.inner.table.borrow().park.is_none() {
             if let Err(reason) = self.run(now) {
                 self.inner.table.borrow_mut().park.get_or_insert(reason);
             }
@@ -267,21 +268,24 @@ impl Machine {
                 if self.poll_once()? {
                     return self.check_leftover();
                 }
-                let mut table = self.inner.table.borrow_mut();
-                if let Some(reason) = table.park.clone() {
-                    return Err(reason);
+                if let Some(reason) = &self.inner.table.borrow().park {
+                    return Err(reason.clone());
                 }
-                table.withhold();
-                let lenient = self.inner.env.options().lenient_inputs;
-                table.identify(lenient).map_err(|m| self.diverged(&m, &table))?;
                 if self.root.take_internal() {
                     self.woken = true;
                     idle_polls += 1;
                     if idle_polls > MAX_IDLE_POLLS {
-                        drop(table);
                         return Err(self.foreign("it wakes itself again and again without an operation"));
                     }
                     continue;
+                }
+                // How many polls it took until nothing moved any more is chance (bodies cause some, `join!` rotates
+                // its branches): only now, and not after each of them, are identities given and outcomes withheld.
+                if self.come_to_rest()? {
+                    continue;
+                }
+                if self.inner.table.borrow().refusals > MAX_REFUSALS {
+                    return self.give_up();
                 }
             }
             idle_polls = 0;
@@ -295,8 +299,7 @@ impl Machine {
             let awaiting = table.awaiting;
             drop(table);
             if !wakers.is_empty() {
-                let _driving = guard::driving();
-                wakers.into_iter().for_each(Waker::wake);
+                guard::wake(&self.root, wakers);
                 self.woken = true;
                 continue;
             }
@@ -307,10 +310,40 @@ impl Machine {
         }
     }
 
+    /// Ends a series of polls. Returns whether someone waited for just that, so that another one begins.
+    fn come_to_rest(&mut self) -> Result<bool, ParkReason> {
+        let mut table = self.inner.table.borrow_mut();
+        table.withhold();
+        table.close_bodies();
+        let lenient = self.inner.env.options().lenient_inputs;
+        table.identify(lenient).map_err(|m| self.diverged(&m, &table))?;
+        let wakers = std::mem::take(&mut table.unnamed);
+        drop(table);
+        if wakers.is_empty() {
+            return Ok(false);
+        }
+        guard::wake(&self.root, wakers);
+        self.woken = true;
+        Ok(true)
+    }
+
+    /// Ends a run whose code asks for one operation after the other although it is cancelled (a loop that tries
+    /// again whatever the failure is): it would never end by itself.
+    fn give_up(&mut self) -> Result<(), ParkReason> {
+        let failure = self.inner.table.borrow().cancel.as_ref().map(|cancel| cancel.failure.clone());
+        tracing::warn!(
+            run = %self.inner.info.id,
+            "the workflow ignores its cancellation: ended after {MAX_REFUSALS} operations that answered with it"
+        );
+        self.finished = Some(Err(failure.unwrap_or_else(|| Failure::cancelled("cancelled"))));
+        self.drop_code();
+        self.check_leftover()
+    }
+
     /// Polls the code once. Returns whether it has ended.
     fn poll_once(&mut self) -> Result<bool, ParkReason> {
         let Some(future) = &mut self.future else { return Ok(true) };
-        let _driving = guard::driving();
+        let _driving = guard::driving(&self.root);
         let waker = &self.waker;
         let polled = guard::catch(|| future.as_mut().poll(&mut Context::from_waker(waker)));
         let result = match polled {
@@ -334,6 +367,7 @@ impl Machine {
 
     /// Drops the future; a destructor may panic and may need the runtime.
     fn drop_code(&mut self) {
+        let _driving = guard::driving(&self.root);
         let mut future = self.future.take();
         let env = self.inner.env.clone();
         if guard::catch(|| env.enter(&mut || drop(future.take()))).is_err() {
@@ -344,14 +378,11 @@ impl Machine {
     /// Releases the next outcome, if there is one, and wakes its place in the code.
     fn release(&mut self) -> bool {
         let mut table = self.inner.table.borrow_mut();
-        let Some((place, candidate)) = table.ready.pop_first() else { return false };
+        let Some((_, candidate)) = table.ready.pop_first() else { return false };
         table.releases += 1;
-        table.randoms = 0;
+        table.randoms.clear();
         let waker = match candidate {
             Candidate::Cancel => {
-                if let Some(at) = self.journal.get(place.0 as usize).map(|e| e.recorded_at) {
-                    table.now = at;
-                }
                 table.release_cancel();
                 None
             }
@@ -364,10 +395,7 @@ impl Machine {
             }
         };
         drop(table);
-        if let Some(waker) = waker {
-            let _driving = guard::driving();
-            waker.wake();
-        }
+        guard::wake(&self.root, waker);
         self.woken = true;
         true
     }
@@ -454,9 +482,7 @@ impl Machine {
             self.position = position + 1;
         }
         drop(table);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        guard::wake(&self.root, waker);
     }
 
     /// Messages become facts, in the order in which they came.
@@ -506,7 +532,7 @@ impl Machine {
                 }
                 table.slot = Some(Slot { op, position: self.position, fact: None, done: Arc::default() });
                 drop(table);
-                waker.wake();
+                guard::wake(&self.root, [waker]);
                 return Next::Running;
             }
         }
@@ -529,10 +555,12 @@ impl Machine {
         self.make_turn(now)
     }
 
-    fn park(&mut self, reason: ParkReason) -> Next {
+    fn park(&mut self, mut reason: ParkReason) -> Next {
         let mut turn = Turn::new(self.inner.info.id, self.position);
+        // The user's words are in it, and Postgres has no text with NUL.
+        reason.message = reason.message.replace('\0', "\u{fffd}");
         turn.then = Then::Park(reason);
-        self.in_flight = Some(Vec::new());
+        self.in_flight = Some(InFlight::default());
         self.drop_code();
         Next::Commit { turn: Box::new(turn), idle: None }
     }
@@ -543,14 +571,11 @@ impl Machine {
         let facts = std::mem::take(&mut table.pending);
         let length = self.position.saturating_add(u32::try_from(facts.len()).unwrap_or(u32::MAX));
         let bytes = self.journal_bytes + facts.iter().map(|p| p.fact.payload.bytes.len()).sum::<usize>();
-        if (length > options.max_entries || bytes > options.max_journal_bytes) && self.finished.is_none() {
-            let message = format!(
-                "the journal of the run would have {length} entries and {bytes} bytes, the limits are {} and {}: hand \
-                 parts of the work to children (ctx.invoke), or raise `max_entries` or `max_journal_bytes` and resume",
-                options.max_entries, options.max_journal_bytes
-            );
+        // A run that ends or is cancelled may do so.
+        let ending = self.finished.is_some() || table.cancelling || table.cancelled;
+        if (length > options.max_entries || bytes > options.max_journal_bytes) && !ending {
             drop(table);
-            return self.park(ParkReason { code: code::JOURNAL_FULL.to_owned(), message });
+            return self.park(crate::mismatch::journal_full(length, bytes, options));
         }
         if length >= 10_000 && !self.warned {
             self.warned = true;
@@ -558,7 +583,7 @@ impl Machine {
         }
         let mut turn = Turn::new(self.inner.info.id, self.position);
         turn.consumed = table.consumed;
-        self.consumed_in_flight = table.consumed;
+        self.consumed_before = std::mem::replace(&mut self.consumed_in_flight, table.consumed);
         let mut idle = table.bodies == 0;
         let mut wake = Wake { at: table.next_wake(), after: None };
         for pending in &facts {
@@ -576,7 +601,7 @@ impl Machine {
                     None => {}
                 }
             } else if let (Phase::Retry, Some(mark)) = (pending.fact.phase, pending.fact.mark) {
-                let after = std::time::Duration::from_micros(u64::try_from(mark).unwrap_or(0));
+                let after = Duration::from_micros(u64::try_from(mark).unwrap_or(0));
                 wake.after = Some(wake.after.map_or(after, |w| w.min(after)));
             } else {
                 // An outcome: the code goes on with it once it is committed.
@@ -585,15 +610,15 @@ impl Machine {
             turn.entries.push(pending.fact.clone());
         }
         idle &= table.starting.iter().all(|&i| table.ops[i].retry_at.is_some_and(|at| at > now));
-        turn.unsubscribe = std::mem::take(&mut table.unsubscribe);
         if let Some(result) = &self.finished {
             table.cancel_open_children(true);
             let (status, output) = match result {
                 Ok(output) => (Status::Completed, output.clone()),
-                Err(failure) if failure.is_cancelled() && table.cancel.is_some() => {
-                    (Status::Cancelled, failure.to_payload())
+                Err(failure) => {
+                    let cancelled = failure.is_cancelled() && table.cancel.is_some();
+                    let status = if cancelled { Status::Cancelled } else { Status::Failed };
+                    (status, failure.to_payload_within(options.max_payload_bytes))
                 }
-                Err(failure) => (Status::Failed, failure.to_payload()),
             };
             if let Some(parent) = &self.parent {
                 let phase = if status == Status::Completed { Phase::Ok } else { Phase::Failed };
@@ -602,12 +627,13 @@ impl Machine {
             }
             turn.then = Then::Finish { status, output };
         }
-        let reason = table.cancel.as_ref().map_or("its parent has ended", |(_, failure)| failure.message()).to_owned();
-        for child in std::mem::take(&mut table.cancel_children) {
-            turn.sends.push(NewMessage { to: child, fact: cancel(&reason) });
-        }
+        let reason = table.cancel.as_ref().map_or("its parent has ended", |c| c.failure.message()).to_owned();
+        let cancel_children = std::mem::take(&mut table.cancel_children);
+        turn.sends.extend(cancel_children.iter().map(|&to| NewMessage { to, fact: cancel(&reason) }));
+        let unsubscribe = std::mem::take(&mut table.unsubscribe);
+        turn.unsubscribe = unsubscribe.clone();
         drop(table);
-        self.in_flight = Some(facts);
+        self.in_flight = Some(InFlight { facts, unsubscribe, cancel_children });
         Next::Commit { turn: Box::new(turn), idle: idle.then_some(wake) }
     }
 
@@ -672,6 +698,12 @@ impl Machine {
         if let Some(key) = replay.by_key.keys().find(|key| !live.by_key.contains_key(*key)) {
             let place = place(&replay, key).unwrap_or_default();
             return difference("nothing of that kind".to_owned(), format!("{key} ({place}) on replay"));
+        }
+        let site = |table: &Table, key: &OpKey| table.by_key.get(key).map(|&i| table.ops[i].site);
+        let moved = live.by_key.keys().find(|key| site(&live, key) != site(&replay, key));
+        if let Some(key) = moved {
+            let (live, replay) = (place(&live, key).unwrap_or_default(), place(&replay, key).unwrap_or_default());
+            return difference(format!("{key} ({live})"), format!("{key} ({replay}) on replay"));
         }
         match (&self.finished, &second.finished) {
             (None, None) => None,

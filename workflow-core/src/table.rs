@@ -70,7 +70,8 @@ impl Op {
     }
 }
 
-/// The order of releases: the journal's position, and within a cancellation the order of the operations.
+/// The order of releases: the journal's position, and within a cancellation the order of the operations' identities,
+/// from 1.
 pub(crate) type Place = (u32, usize);
 
 /// What is released next.
@@ -90,12 +91,28 @@ pub(crate) struct Recorded {
     pub outcome: Option<(u32, Outcome)>,
 }
 
+/// The cancellation of the run, as it is recorded.
+#[derive(Debug, Clone)]
+pub(crate) struct Cancelled {
+    pub position: u32,
+    pub at: Timestamp,
+    pub failure: Failure,
+}
+
 /// A user transaction that commits an entry by itself, and the place it was given.
 pub(crate) struct Slot {
     pub op: usize,
     pub position: u32,
     pub fact: Option<Fact>,
     pub done: Arc<Mutex<Option<Result<Timestamp, StoreError>>>>,
+}
+
+/// Why a journal can't be taken in.
+pub(crate) enum Unreadable {
+    /// Its entries contradict each other.
+    Damaged(String),
+    /// A later version of this library has written it.
+    Newer(String),
 }
 
 /// A fact on its way into the journal, and what happens with it.
@@ -122,6 +139,10 @@ pub(crate) struct Table {
     pub released: Option<usize>,
     /// Steps whose body waits for permission.
     pub starting: Vec<usize>,
+    /// Steps whose body may begin when the code polls them now.
+    opened: Vec<usize>,
+    /// Who wants to know the identity of an operation that has none yet.
+    pub unnamed: Vec<Waker>,
     /// When the clock ends operations.
     pub timers: BTreeSet<(Timestamp, usize)>,
     /// Bodies that have begun and not ended.
@@ -138,11 +159,14 @@ pub(crate) struct Table {
     /// The time of the last release.
     pub now: Timestamp,
     pub releases: u64,
-    pub randoms: u64,
+    /// Random numbers drawn since the last release, by scope.
+    pub randoms: HashMap<Rc<str>, u64>,
     /// Highest seq of each topic that was given to the code.
     pub cursors: HashMap<(String, String), u64>,
-    /// The cancellation, once recorded: its position and failure.
-    pub cancel: Option<(u32, Failure)>,
+    /// The cancellation, once recorded.
+    pub cancel: Option<Cancelled>,
+    /// Operations that the cancellation has answered.
+    pub refusals: usize,
     /// The cancellation was given to the code.
     pub cancelled: bool,
     /// A cancellation is on its way: no body begins any more.
@@ -174,6 +198,8 @@ impl Table {
             ready: BTreeMap::new(),
             released: None,
             starting: Vec::new(),
+            opened: Vec::new(),
+            unnamed: Vec::new(),
             timers: BTreeSet::new(),
             bodies: 0,
             awaiting: 0,
@@ -183,9 +209,10 @@ impl Table {
             children: 0,
             now,
             releases: 0,
-            randoms: 0,
+            randoms: HashMap::new(),
             cursors: HashMap::new(),
             cancel: None,
+            refusals: 0,
             cancelled: false,
             cancelling: false,
             pending: Vec::new(),
@@ -200,37 +227,47 @@ impl Table {
         }
     }
 
-    /// Takes a journal in. The answer is what is wrong with it.
-    pub(crate) fn load(&mut self, journal: &[Entry]) -> Result<(), String> {
+    /// Takes a journal in.
+    pub(crate) fn load(&mut self, journal: &[Entry]) -> Result<(), Unreadable> {
+        let damaged = |reason: String| Err(Unreadable::Damaged(reason));
         for (index, entry) in journal.iter().enumerate() {
             if entry.position as usize != index {
-                return Err(format!("entry {index} is missing: the next one has position {}", entry.position));
-            }
-            if entry.version > crate::journal::ENTRY_VERSION {
-                return Err(format!("entry {index} has version {}, written by newer code", entry.version));
+                return damaged(format!("entry {index} is missing: the next one has position {}", entry.position));
             }
             let fact = &entry.fact;
+            if entry.version > crate::journal::ENTRY_VERSION {
+                return Err(Unreadable::Newer(format!(
+                    "entry {index} has the format {}, this build knows formats up to {}",
+                    entry.version,
+                    crate::journal::ENTRY_VERSION
+                )));
+            }
             if fact.key.kind == crate::ops::CANCEL {
                 if self.cancel.is_some() {
-                    return Err(format!("entry {index} is a second cancellation"));
+                    return damaged(format!("entry {index} is a second cancellation"));
                 }
-                self.record_cancel(entry.position, &fact.payload);
+                self.record_cancel(entry.position, &fact.payload, entry.recorded_at);
                 continue;
             }
             if !crate::ops::KINDS.contains(&fact.key.kind.as_str()) {
-                return Err(format!("entry {index} has the unknown kind {:?}", fact.key.kind));
+                return Err(Unreadable::Newer(format!(
+                    "entry {index} is of the kind {:?}, which this build doesn't have",
+                    fact.key.kind
+                )));
             }
-            let known = self.recorded.contains_key(&fact.key);
-            let record = self.recorded.entry(fact.key.clone()).or_default();
-            if !known {
-                record.first = entry.position;
-            }
+            let record = match self.recorded.get_mut(&fact.key) {
+                Some(record) => record,
+                None => self
+                    .recorded
+                    .entry(fact.key.clone())
+                    .or_insert(Recorded { first: entry.position, ..Recorded::default() }),
+            };
             if record.outcome.is_some() {
-                return Err(format!("entry {index} comes after the outcome of {}", fact.key));
+                return damaged(format!("entry {index} comes after the outcome of {}", fact.key));
             }
             match fact.phase {
                 Phase::Asked if record.asked.is_some() => {
-                    return Err(format!("entry {index} asks a second time for {}", fact.key));
+                    return damaged(format!("entry {index} asks a second time for {}", fact.key));
                 }
                 Phase::Asked => record.asked = Some((fact.payload.clone(), entry.recorded_at)),
                 Phase::Retry => {
@@ -245,24 +282,29 @@ impl Table {
         Ok(())
     }
 
-    pub(crate) fn record_cancel(&mut self, position: u32, payload: &Payload) {
+    pub(crate) fn record_cancel(&mut self, position: u32, payload: &Payload, at: Timestamp) {
         let reason: String = payload.decode().unwrap_or_else(|_| "cancelled".to_owned());
         self.cancelling = true;
-        self.cancel = Some((position, Failure::cancelled(reason)));
+        self.cancel = Some(Cancelled { position, at, failure: Failure::cancelled(reason) });
         self.ready.insert((position, 0), Candidate::Cancel);
     }
 
-    /// Gives the operations created in this poll their identity, and compares them with what is recorded.
-    /// Returns whether one of them has an outcome already, or else what doesn't fit.
-    pub(crate) fn identify(&mut self, lenient: bool) -> Result<bool, Box<crate::mismatch::Mismatch>> {
+    /// Gives the operations created since the last release their identity, and compares them with what is recorded.
+    pub(crate) fn identify(&mut self, lenient: bool) -> Result<(), Box<crate::mismatch::Mismatch>> {
+        if self.fresh.is_empty() {
+            return Ok(());
+        }
         let mut fresh = std::mem::take(&mut self.fresh);
-        // The order of creation within one poll isn't the same on replay (`select!` polls its branches in random
-        // order), the place in the source is. Ties (a loop) keep the order of creation.
+        // Whether a `select!` has polled the branch that makes an operation before another branch was ready is chance;
+        // so what is gone again by now leaves no trace, unless its request alone does something.
+        fresh.retain(|&i| !self.ops[i].dropped || self.ops[i].command.binding());
+        // The order of creation isn't the same on replay either (`select!` polls its branches in random order), the
+        // place in the source is. Ties (a loop) keep the order of creation.
         fresh.sort_by_key(|&i| {
             let site = self.ops[i].site;
             (site.file(), site.line(), site.column())
         });
-        let mut known = false;
+        let mut refused = Vec::new();
         for index in fresh {
             let op = &self.ops[index];
             let kind = op.command.kind();
@@ -285,24 +327,37 @@ impl Table {
                     op.retry_at = recorded.retry_at;
                     op.settled = recorded.outcome.is_some();
                     op.outcome = recorded.outcome.map(|(position, outcome)| ((position, 0), outcome));
-                    known |= op.outcome.is_some();
                 }
                 None => self.ask(index, &key),
             }
             self.schedule(index);
-            let op = &mut self.ops[index];
-            if let (true, Some((position, failure))) = (self.cancelled && !op.shielded, &self.cancel)
-                && op.outcome.is_none()
-            {
-                // Asked for after the cancellation: it answers with it.
-                let outcome = Outcome { result: Err(failure.to_payload()), mark: None, at: self.now };
-                op.outcome = Some(((*position, index + 1), outcome));
-                op.settled = true;
-                known = true;
+            let op = &self.ops[index];
+            if self.cancelled && !op.shielded && op.outcome.is_none() {
+                refused.push(index);
             }
             self.offer(index);
         }
-        Ok(known)
+        self.refuse(refused);
+        Ok(())
+    }
+
+    /// Answers operations with the cancellation, one after the other, in the order of their identities: any other
+    /// order could differ on replay.
+    fn refuse(&mut self, mut operations: Vec<usize>) {
+        let Some(cancel) = &self.cancel else { return };
+        let (position, failure) = (cancel.position, cancel.failure.to_payload());
+        operations.sort_by(|&a, &b| self.ops[a].key.cmp(&self.ops[b].key));
+        for index in operations {
+            self.refusals += 1;
+            let op = &mut self.ops[index];
+            if let Some((place, _)) = &op.outcome {
+                self.ready.remove(place);
+            }
+            let outcome = Outcome { result: Err(failure.clone()), mark: None, at: self.now };
+            op.outcome = Some(((position, self.refusals), outcome));
+            op.settled = true;
+            self.offer(index);
+        }
     }
 
     fn check(op: &Op, key: &OpKey, recorded: &Recorded, lenient: bool) -> Result<(), Box<crate::mismatch::Mismatch>> {
@@ -410,10 +465,22 @@ impl Table {
                 continue;
             }
             op.open = true;
+            self.opened.push(index);
             wakers.extend(op.waker.take());
         }
         self.starting = later;
         wakers
+    }
+
+    /// A body that the code didn't poll when it might have begun asks again: what was true then may have changed.
+    pub(crate) fn close_bodies(&mut self) {
+        for index in std::mem::take(&mut self.opened) {
+            let op = &mut self.ops[index];
+            if op.open {
+                op.open = false;
+                op.awaits_permission = false;
+            }
+        }
     }
 
     /// An attempt is over.
@@ -514,7 +581,7 @@ impl Table {
         let fact = pending.fact;
         let Some(index) = pending.op else {
             if fact.key.kind == crate::ops::CANCEL {
-                self.record_cancel(position, &fact.payload);
+                self.record_cancel(position, &fact.payload, now);
             }
             return;
         };
@@ -541,23 +608,18 @@ impl Table {
         }
     }
 
-    /// Releases the cancellation: every operation that is still open answers with it, one after the other.
+    /// Releases the cancellation: every operation that is still open answers with it.
     pub(crate) fn release_cancel(&mut self) {
-        let Some((position, failure)) = self.cancel.clone() else { return };
+        let Some(cancel) = &self.cancel else { return };
+        let position = cancel.position;
+        self.now = self.now.max(cancel.at);
         self.cancelled = true;
-        for index in 0..self.ops.len() {
-            let op = &mut self.ops[index];
-            if !op.is_open() || op.shielded || op.outcome.as_ref().is_some_and(|(place, _)| place.0 < position) {
-                continue;
-            }
-            if let Some((place, _)) = &op.outcome {
-                self.ready.remove(place);
-            }
-            let outcome = Outcome { result: Err(failure.to_payload()), mark: None, at: self.now };
-            op.outcome = Some(((position, index + 1), outcome));
-            op.settled = true;
-            self.offer(index);
-        }
+        let open = (0..self.ops.len()).filter(|&index| {
+            let op = &self.ops[index];
+            op.is_open() && !op.shielded && op.outcome.as_ref().is_none_or(|(place, _)| place.0 > position)
+        });
+        let open = open.collect();
+        self.refuse(open);
         self.cancelling = false;
         self.cancel_open_children(false);
     }

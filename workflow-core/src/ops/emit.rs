@@ -36,6 +36,10 @@ impl Operation for Emit {
         true
     }
 
+    fn binding(&self) -> bool {
+        true
+    }
+
     fn effect(&self, key: &OpKey) -> Effect {
         // The id makes it the same event when the turn is made again after a crash.
         let id = RunId::child(self.run, &key.to_string(), crate::Timestamp::UNIX_EPOCH).0;

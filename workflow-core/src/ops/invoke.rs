@@ -81,6 +81,10 @@ impl Operation for Invoke {
         self.detached
     }
 
+    fn binding(&self) -> bool {
+        true
+    }
+
     fn effect(&self, key: &OpKey) -> Effect {
         Effect::Start(Box::new(NewRun {
             id: self.id(key),
@@ -238,22 +242,24 @@ impl<O> Child<O> {
 }
 
 impl<O: serde::de::DeserializeOwned> Child<O> {
-    /// The child's id, once it is known: ready at the end of the current poll.
+    /// The child's id: ready at once, whether or not the child exists already.
     pub async fn id(&self) -> Result<RunId, Failure> {
         std::future::poll_fn(|cx| {
             let Ok(index) = self.op.leaf.op else {
                 return Poll::Ready(Err(Failure::misuse("this child was refused: await it for the reason")));
             };
-            let table = self.op.leaf.inner.table.borrow();
-            let op = &table.ops[index];
-            match op.key.as_ref().and_then(|key| op.command.child(key)) {
-                Some(id) => Poll::Ready(Ok(id)),
-                None => {
-                    // Identities are given at the end of this poll: another one follows it at once.
-                    cx.waker().wake_by_ref();
-                    Poll::Pending
-                }
+            let known = {
+                let table = self.op.leaf.inner.table.borrow();
+                let op = &table.ops[index];
+                op.key.as_ref().and_then(|key| op.command.child(key))
+            };
+            if let Some(id) = known {
+                return Poll::Ready(Ok(id));
             }
+            // Identities are given when nothing moves any more, without an outcome: another poll follows at once.
+            let waker = cx.waker().clone();
+            self.op.leaf.inner.table.borrow_mut().unnamed.push(waker);
+            Poll::Pending
         })
         .await
     }

@@ -62,6 +62,11 @@ pub trait Operation: Sized {
         false
     }
 
+    /// Whether asking for it does something even if its future is dropped at once.
+    fn binding(&self) -> bool {
+        false
+    }
+
     /// What happens together with the recording.
     fn effect(&self, _key: &OpKey) -> Effect {
         Effect::None
@@ -123,6 +128,9 @@ macro_rules! operations {
             }
             pub(crate) fn immediate(&self) -> bool {
                 match self { $(Command::$name(o) => o.immediate(),)* }
+            }
+            pub(crate) fn binding(&self) -> bool {
+                match self { $(Command::$name(o) => o.binding(),)* }
             }
             pub(crate) fn effect(&self, key: &OpKey) -> Effect {
                 match self { $(Command::$name(o) => o.effect(key),)* }

@@ -1,5 +1,7 @@
 //! A process without a runtime around one machine: commits by hand, on a clock by hand.
 
+#![allow(dead_code, reason = "every test uses a part of it")]
+
 use std::any::{Any, TypeId};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -155,6 +155,7 @@ operations! {
     step::Step,
     transaction::Transaction,
     sleep::Sleep,
+    sleep_until::SleepUntil,
     invoke::Invoke,
     wait::Wait,
     emit::Emit,

@@ -32,7 +32,7 @@ mod connect;
 mod error;
 mod executor;
 
-pub use client::{Client, Invocation, InvokeMany, List, RunHandle, RunStatus};
+pub use client::{Client, Invocation, InvokeMany, List, RunHandle, RunStatus, UserTransaction};
 pub use connect::connect;
 pub use error::{Error, Misuse};
 pub use executor::{Builder, Executor, Queue};

@@ -4,10 +4,12 @@ mod handle;
 mod invoke;
 mod list;
 mod watch;
+mod within;
 
 pub use handle::RunHandle;
 pub use invoke::{Invocation, InvokeMany};
 pub use list::{List, RunStatus};
+pub use within::UserTransaction;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -107,7 +107,7 @@ fn no_conflict(runs: &[NewRun], outcomes: Vec<CreateOutcome>) -> Result<Vec<Crea
     Ok(outcomes)
 }
 
-fn wake_created<'a>(outcomes: impl Iterator<Item = (&'a NewRun, &'a CreateOutcome)>, wakes: &mut Wakes) {
+pub(crate) fn wake_created<'a>(outcomes: impl Iterator<Item = (&'a NewRun, &'a CreateOutcome)>, wakes: &mut Wakes) {
     for (run, outcome) in outcomes {
         if matches!(outcome, CreateOutcome::Created(created) if !created.owned) {
             wakes.ready(&run.queue);

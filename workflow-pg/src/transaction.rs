@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row, Transaction};
+use uuid::Uuid;
 use workflow_core::journal::{ENTRY_VERSION, Fact};
 use workflow_core::store::{CreateOutcome, NewEvent, NewRun};
 use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
 
-use crate::create::create_unowned;
+use crate::create::{create_unowned, wake_created};
 use crate::deliver::deliver;
 use crate::error::{connect, work};
 use crate::row::int4;
 use crate::session::end;
 use crate::sql;
 use crate::store::PgStore;
+use crate::wake::Wakes;
 
 impl PgStore {
     /// Begins a transaction for the user's statements, which the server ends when a statement, or a pause between two,
@@ -83,17 +85,25 @@ impl PgStore {
 }
 
 /// Creates runs inside your transaction: they exist when it is committed, and not at all when it isn't. Idempotent as
-/// [`Store::create`](workflow_core::Store::create), but never owned from the start. Call [`PgStore::wake`] after the
-/// commit, so that an executor doesn't find them only with its next poll.
+/// [`Store::create`](workflow_core::Store::create), but never owned from the start. Executors are told by the commit
+/// itself (a transactional `NOTIFY`).
 ///
 /// # Errors
 ///
 /// As statements of yours would have; a failed statement spoils the transaction. A conflict is an outcome, no error.
 pub async fn create_in(tx: &mut PgConnection, runs: &[NewRun]) -> Result<Vec<CreateOutcome>, StoreError> {
-    if runs.is_empty() { Ok(Vec::new()) } else { create_unowned(tx, runs).await }
+    if runs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let outcomes = create_unowned(tx, runs).await?;
+    let mut wakes = Wakes::default();
+    wake_created(runs.iter().zip(&outcomes), &mut wakes);
+    notify_in(tx, &wakes).await?;
+    Ok(outcomes)
 }
 
 /// Emits events inside your transaction. Other emitters of the same topics wait until it ends, so keep it short.
+/// Executors are told by the commit itself (a transactional `NOTIFY`).
 ///
 /// # Errors
 ///
@@ -101,7 +111,17 @@ pub async fn create_in(tx: &mut PgConnection, runs: &[NewRun]) -> Result<Vec<Cre
 /// transaction can go on. Else as statements of yours would have.
 pub async fn emit_in(tx: &mut PgConnection, emits: &[NewEvent], max_buffered: u64) -> Result<(), StoreError> {
     if !emits.is_empty() {
-        deliver(tx, &[], emits, max_buffered).await?;
+        let (_, wakes) = deliver(tx, &[], emits, max_buffered).await?;
+        notify_in(tx, &wakes).await?;
+    }
+    Ok(())
+}
+
+/// A notification that is sent by the commit. It takes a global lock there, which a batch of the engine must not; in a
+/// user's transaction it is the only way to tell anyone at the right moment.
+async fn notify_in(tx: &mut PgConnection, wakes: &Wakes) -> Result<(), StoreError> {
+    if !wakes.is_empty() {
+        sqlx::query(sql::NOTIFY).bind(wakes.encode(Uuid::nil())).execute(tx).await.map_err(work)?;
     }
     Ok(())
 }

@@ -3,7 +3,8 @@
 -- parent_id, parent_kind, parent_name, parent_nth, depth, created_at, mail), one per claimed run, at least one with NULLs.
 --
 -- Ready and due runs have an index each. The one whose head has waited longer is served first, and the other gets the
--- room that is left, so that neither starves and no row is locked that isn't taken.
+-- room that is left, so that neither starves and no row is locked that isn't taken. The last step looks the runs up by an array of ids, because a join would be
+-- planned as a scan of the whole table.
 --
 -- $1 executor id, $2 slot of its writer, $3 id of this claim, $4 queues, $5 the room of each,
 -- $6 workflows as name@version
@@ -78,8 +79,7 @@ WITH fence AS MATERIALIZED (
 ), claimed AS (
     UPDATE workflow.runs AS r
     SET status = 'running', owner = $1, claim_id = $3, ready_at = NULL, wake_at = NULL
-    FROM picked AS p
-    WHERE r.id = p.id AND r.status IN ('ready', 'waiting')
+    WHERE r.id = ANY(ARRAY(SELECT p.id FROM picked AS p)) AND r.status IN ('ready', 'waiting')
     RETURNING r.id, r.workflow, r.version, r.queue, r.input_codec, r.input, r.parent_id, r.parent_kind, r.parent_name,
               r.parent_nth, r.depth, r.created_at, r.mail
 )

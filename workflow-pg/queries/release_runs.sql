@@ -11,6 +11,5 @@ WITH lost AS MATERIALIZED (
 )
 UPDATE workflow.runs AS r
 SET status = 'ready', owner = NULL, ready_at = clock_timestamp()
-FROM lost AS l
-WHERE r.id = l.id
+WHERE r.id = ANY(ARRAY(SELECT l.id FROM lost AS l))
 RETURNING r.queue

@@ -14,6 +14,5 @@ WITH parked AS MATERIALIZED (
 )
 UPDATE workflow.runs AS r
 SET status = 'ready', ready_at = clock_timestamp(), wake_at = NULL, crashes = 0, park_code = NULL, park_message = NULL
-FROM parked AS p
-WHERE r.id = p.id AND r.status = 'parked'
+WHERE r.id = ANY(ARRAY(SELECT p.id FROM parked AS p)) AND r.status = 'parked'
 RETURNING r.id, r.queue

@@ -39,8 +39,8 @@ pub(crate) async fn end(tx: Transaction<'_, Postgres>) -> Result<(), StoreError>
     tx.commit().await.map_err(error::commit)
 }
 
-const MAX_TRIES: u32 = 12;
-const MAX_RETRY_TIME: Duration = Duration::from_secs(2);
+const MAX_TRIES: u32 = 30;
+const MAX_RETRY_TIME: Duration = Duration::from_secs(3);
 
 /// Repeats what was rolled back for certain, a few times and with jitter.
 pub(crate) async fn retry<T, F, Fut>(mut once: F) -> Result<T, StoreError>

@@ -35,7 +35,9 @@ impl Caught {
     /// Whether tokio complained that it isn't there: something was awaited that belongs into a step.
     pub(crate) fn is_missing_runtime(&self) -> bool {
         // Tokio's own words, and those of sqlx and others about it.
-        ["no reactor running", "Tokio 1.x", "Tokio context"].iter().any(|words| self.message.contains(words))
+        ["no reactor running", "Tokio 1.x", "Tokio context", "`spawn_local` called from outside"]
+            .iter()
+            .any(|words| self.message.contains(words))
     }
 }
 
@@ -99,17 +101,18 @@ fn is_library(path: &str) -> bool {
         || path.starts_with("/rustc/")
 }
 
-/// The innermost frame of the current stack that is no library's, where debug information is there.
+/// The innermost frame below the panic itself that is no library's, where debug information is there.
 fn user_frame() -> Option<String> {
     let trace = std::backtrace::Backtrace::force_capture().to_string();
-    let frames = trace.lines().filter_map(|line| line.trim().strip_prefix("at "));
-    frames
-        .filter(|place| !is_library(place) && !place.contains("workflow-core/src/") && place.contains(".rs:"))
-        .map(|place| match place.rsplit_once(':') {
-            Some((file_line, column)) if column.bytes().all(|b| b.is_ascii_digit()) => file_line.to_owned(),
-            _ => place.to_owned(),
-        })
-        .next()
+    let places = trace.lines().filter_map(|line| line.trim().strip_prefix("at "));
+    // Above the panic are this hook and its callers.
+    let mut below = places.skip_while(|place| !place.contains("panicking.rs:"));
+    let place = below.find(|place| !is_library(place) && place.contains(".rs:"))?;
+    let place = match place.rsplit_once(':') {
+        Some((file_line, column)) if column.bytes().all(|b| b.is_ascii_digit()) => file_line,
+        _ => place,
+    };
+    Some(place.trim_start_matches("./").to_owned())
 }
 
 /// Marks this thread as polling a run until dropped.

@@ -594,15 +594,18 @@ impl Machine {
                 Effect::Emit(event) => turn.emits.push(event.clone()),
             }
             turn.not_before = turn.not_before.max(pending.not_before);
+            let op = pending.op.map(|op| &table.ops[op]).filter(|op| op.is_open());
             if pending.fact.phase == Phase::Asked {
-                match pending.op.and_then(|op| table.ops[op].command.due()) {
+                match op.and_then(|op| op.command.due()) {
                     Some(Due::At(at)) => wake.at = Some(wake.at.map_or(at, |w| w.min(at))),
                     Some(Due::After(after)) => wake.after = Some(wake.after.map_or(after, |w| w.min(after))),
                     None => {}
                 }
             } else if let (Phase::Retry, Some(mark)) = (pending.fact.phase, pending.fact.mark) {
                 let after = Duration::from_micros(u64::try_from(mark).unwrap_or(0));
-                wake.after = Some(wake.after.map_or(after, |w| w.min(after)));
+                if op.is_some() {
+                    wake.after = Some(wake.after.map_or(after, |w| w.min(after)));
+                }
             } else {
                 // An outcome: the code goes on with it once it is committed.
                 idle = false;

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "every test uses a part of it")]
 
 use std::any::{Any, TypeId};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use workflow_core::ctx::RunInfo;
@@ -68,13 +68,44 @@ where
     }
 }
 
+/// What has woken a machine from outside.
+#[derive(Default)]
+pub struct Notices {
+    queue: Mutex<Vec<Notice>>,
+    arrived: Condvar,
+}
+
+impl Notices {
+    fn push(&self, notice: Notice) {
+        self.queue.lock().expect("no panic holds it").push(notice);
+        self.arrived.notify_all();
+    }
+
+    fn take(&self) -> Vec<Notice> {
+        std::mem::take(&mut *self.queue.lock().expect("no panic holds it"))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queue.lock().expect("no panic holds it").is_empty()
+    }
+
+    /// Until something wakes the machine.
+    pub fn wait(&self) {
+        let queue = self.queue.lock().expect("no panic holds it");
+        let limit = Duration::from_secs(60);
+        let (_queue, waited) =
+            self.arrived.wait_timeout_while(queue, limit, |queue| queue.is_empty()).expect("no panic holds it");
+        assert!(!waited.timed_out(), "nothing wakes the machine");
+    }
+}
+
 /// One run with a store of its own: the journal.
 pub struct Run {
     pub workflow: Arc<dyn AnyWorkflow>,
     pub machine: Machine,
     pub journal: Vec<Entry>,
     pub now: Timestamp,
-    pub notices: Arc<Mutex<Vec<Notice>>>,
+    pub notices: Arc<Notices>,
     pub turns: Vec<Turn>,
     pub id: RunId,
     pub mail: u64,
@@ -101,7 +132,7 @@ impl Run {
     pub fn with(workflow: Arc<dyn AnyWorkflow>, journal: Vec<Entry>, verify: bool) -> Self {
         let now = Timestamp::from_timestamp_millis(1_700_000_000_000).expect("a valid instant");
         let id = RunId(uuid::Uuid::from_u128(7));
-        let notices = Arc::new(Mutex::new(Vec::new()));
+        let notices: Arc<Notices> = Arc::default();
         let machine = load(workflow.clone(), journal.clone(), notices.clone(), id, now, verify);
         Self { workflow, machine, journal, now, notices, turns: Vec::new(), id, mail: 0, verify }
     }
@@ -121,7 +152,7 @@ impl Run {
     /// Drives and commits until nothing moves.
     pub fn go(&mut self) -> State {
         loop {
-            for notice in std::mem::take(&mut *self.notices.lock().expect("no panic holds it")) {
+            for notice in self.notices.take() {
                 if let Notice::Body(op) = notice {
                     self.machine.wake_body(op);
                 }
@@ -149,7 +180,7 @@ impl Run {
                         _ => self.machine.committed(self.now),
                     }
                 }
-                Next::Running if !self.notices.lock().expect("no panic holds it").is_empty() => {}
+                Next::Running if !self.notices.is_empty() => {}
                 Next::Running => return State::Running,
                 Next::Blocked(wake) => match wake.at {
                     Some(at) if at <= self.now => {}
@@ -179,7 +210,7 @@ fn CREATED() -> Timestamp {
 fn load(
     workflow: Arc<dyn AnyWorkflow>,
     journal: Vec<Entry>,
-    notices: Arc<Mutex<Vec<Notice>>>,
+    notices: Arc<Notices>,
     id: RunId,
     created_at: Timestamp,
     verify: bool,
@@ -194,7 +225,7 @@ fn load(
         place: "test.rs:1",
     };
     let env = Arc::new(TestEnv(MachineOptions { verify, ..MachineOptions::default() }));
-    let notify = Arc::new(move |notice| notices.lock().expect("no panic holds it").push(notice));
+    let notify = Arc::new(move |notice| notices.push(notice));
     let input = Payload::json(&()).expect("JSON");
     Machine::new(workflow, env, notify, Load { info, input, parent: None, journal, inbox: Vec::new(), mail: 0 })
         .expect("a good journal")

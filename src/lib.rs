@@ -67,3 +67,8 @@ pub mod __private {
     pub use workflow_core::workflow::{FromCtx, IntoOutcome, run};
     pub use workflow_core::{Ctx, Failure, Workflow, WorkflowFuture};
 }
+
+/// The program in the readme compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -211,6 +211,17 @@ mod tests {
         assert!(Payload::json(&HashMap::from([(vec![1u8], 1)])).is_err());
     }
 
+    #[cfg(feature = "bincode")]
+    #[test]
+    fn bincode_values_are_tagged_and_leave_nothing_over() {
+        let value = (7u32, "x".to_owned(), Some(1.5f64));
+        let payload = Payload::encode(Codec::Bincode, &value, 100).expect("encodes");
+        assert_eq!(payload.codec, Codec::Bincode.tag());
+        assert_eq!(payload.decode::<(u32, String, Option<f64>)>(), Ok(value));
+        let longer = Payload { bytes: [payload.bytes, vec![0]].concat(), ..payload };
+        assert!(longer.decode::<(u32, String, Option<f64>)>().is_err());
+    }
+
     #[test]
     fn digest_ignores_the_order_of_keys() {
         let a = Payload { codec: 0, bytes: br#"{"a":1,"b":2}"#.to_vec() };

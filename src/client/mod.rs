@@ -205,7 +205,8 @@ impl Client {
     }
 
     /// Asks a run to end: every operation it waits for, and every later one, fails with kind `Cancelled` and this
-    /// reason, except those of [`Ctx::shield`](crate::Ctx::shield). Its children are cancelled, too. Cancelling twice is the same as once.
+    /// reason, except those of [`Ctx::shield`](crate::Ctx::shield). Its children are cancelled, too. A parked run ends.
+    /// Cancelling twice is the same as once.
     ///
     /// # Errors
     ///
@@ -213,7 +214,11 @@ impl Client {
     pub async fn cancel(&self, run: RunId, reason: &str) -> Result<(), Error> {
         let message = NewMessage { to: run, fact: workflow_core::replay::cancel(reason) };
         match self.inner.sends.call(message).await.ok_or(Error::ShuttingDown)?? {
-            SendOutcome::Delivered => Ok(()),
+            SendOutcome::Delivered => {
+                // A parked run is taken up once more, to end: it can't be in anybody's way.
+                self.inner.store.resume(&Resume::Runs(vec![run])).await?;
+                Ok(())
+            }
             SendOutcome::Ended(status) => Err(Error::Ended { run, status }),
             SendOutcome::NoSuchRun => Err(Error::NoSuchRun(run.to_string())),
         }

@@ -15,7 +15,7 @@ use workflow_core::ctx::RunInfo;
 use workflow_core::env::Env as _;
 use workflow_core::env::{Notice, Notify};
 use workflow_core::registry::AnyWorkflow;
-use workflow_core::replay::{Load, Machine, Next};
+use workflow_core::replay::{Load, Machine, Next, refuse};
 use workflow_core::store::{ClaimedRun, Mail, Message, ParkReason, Then, Turn, Wake};
 use workflow_core::{ExecutorId, RunId, Timestamp};
 
@@ -303,6 +303,7 @@ impl Driver {
             self.shared.give_back(&gate, 1);
             return;
         }
+        let (parent, inbox) = (run.parent.clone(), run.inbox.clone());
         match self.machine(tag, run) {
             Ok(mut machine) => {
                 self.shared.replays.fetch_add(1, Ordering::Relaxed);
@@ -326,8 +327,7 @@ impl Driver {
                 self.touch(id);
             }
             Err((reason, position)) => {
-                let mut turn = Turn::new(id, position);
-                turn.then = Then::Park(reason);
+                let turn = refuse(id, position, parent.as_ref(), &inbox, reason);
                 self.send(executor, tag, turn);
                 self.shared.resident.fetch_sub(1, Ordering::AcqRel);
                 self.shared.give_back(&gate, 1);

@@ -132,7 +132,7 @@ impl Machine {
         let root = RootWake::new(notify);
         let waker = Waker::from(root.clone());
         let position = u32::try_from(load.journal.len()).unwrap_or(u32::MAX);
-        Ok(Self {
+        let machine = Self {
             inner,
             workflow,
             future: Some(future),
@@ -153,7 +153,9 @@ impl Machine {
             verified_at: u32::MAX,
             warned: false,
             replays: 1,
-        })
+        };
+        machine.inbox.iter().for_each(|message| machine.bar(message));
+        Ok(machine)
     }
 
     /// How many messages this machine has seen, for [`Then::HangUp`].
@@ -186,7 +188,16 @@ impl Machine {
     pub fn deliver(&mut self, message: Message) {
         if message.seq > self.seen || self.inbox.iter().all(|m| m.seq != message.seq) && message.seq > self.consumed() {
             self.seen = self.seen.max(message.seq);
+            self.bar(&message);
             self.inbox.push_back(message);
+        }
+    }
+
+    /// From the moment a cancellation is here no body begins, although it is seen only once it is recorded.
+    fn bar(&self, message: &Message) {
+        let mut table = self.inner.table.borrow_mut();
+        if message.fact.key.kind == CANCEL && !table.cancelled {
+            table.cancelling = true;
         }
     }
 
@@ -493,8 +504,7 @@ impl Machine {
             self.seen = self.seen.max(message.seq);
             let fact = message.fact;
             if fact.key.kind == CANCEL {
-                if table.cancel.is_none() && !table.cancelling {
-                    table.cancelling = true;
+                if !std::mem::replace(&mut table.cancel_taken, true) {
                     table.pending.push(Pending { fact, op: None, effect: Effect::None, not_before: None });
                 }
                 continue;
@@ -556,6 +566,9 @@ impl Machine {
     }
 
     fn park(&mut self, mut reason: ParkReason) -> Next {
+        if let Some(turn) = self.end_instead_of_parking() {
+            return turn;
+        }
         let mut turn = Turn::new(self.inner.info.id, self.position);
         // The user's words are in it, and Postgres has no text with NUL.
         reason.message = reason.message.replace('\0', "\u{fffd}");
@@ -563,6 +576,28 @@ impl Machine {
         self.in_flight = Some(InFlight::default());
         self.drop_code();
         Next::Commit { turn: Box::new(turn), idle: None }
+    }
+
+    /// A run that is cancelled but whose code can't go on ends without it: nobody wants it mended.
+    fn end_instead_of_parking(&mut self) -> Option<Next> {
+        let mut table = self.inner.table.borrow_mut();
+        let pending = table.pending.iter().find(|pending| pending.fact.key.kind == CANCEL).map(|p| p.fact.clone());
+        let failure = match (&table.cancel, &pending) {
+            (Some(cancel), _) => cancel.failure.clone(),
+            (None, Some(fact)) => cancelled(fact),
+            (None, None) => return None,
+        };
+        let mut turn = end_cancelled(self.inner.info.id, self.position, self.parent.as_ref(), &failure);
+        turn.entries = pending.into_iter().collect();
+        turn.consumed = table.consumed;
+        table.cancel_open_children(true);
+        for child in std::mem::take(&mut table.cancel_children) {
+            turn.sends.push(NewMessage { to: child, fact: cancel(failure.message()) });
+        }
+        drop(table);
+        self.in_flight = Some(InFlight::default());
+        self.drop_code();
+        Some(Next::Commit { turn: Box::new(turn), idle: None })
     }
 
     fn make_turn(&mut self, now: Timestamp) -> Next {
@@ -735,6 +770,33 @@ impl Drop for Machine {
     fn drop(&mut self) {
         self.drop_code();
     }
+}
+
+/// The failure that a cancelled run's operations answer with.
+fn cancelled(fact: &Fact) -> Failure {
+    Failure::cancelled(fact.payload.decode().unwrap_or_else(|_| "cancelled".to_owned()))
+}
+
+/// The turn that ends a run as cancelled without its code.
+fn end_cancelled(run: RunId, position: u32, parent: Option<&ParentRef>, failure: &Failure) -> Turn {
+    let mut turn = Turn::new(run, position);
+    let output = failure.to_payload();
+    if let Some(parent) = parent {
+        let fact = Fact { key: parent.key.clone(), phase: Phase::Failed, payload: output.clone(), mark: None };
+        turn.sends.push(NewMessage { to: parent.run, fact });
+    }
+    turn.then = Then::Finish { status: Status::Cancelled, output };
+    turn
+}
+
+/// What becomes of a run that can't be taken up: it is parked, or ends if it is cancelled already.
+pub fn refuse(run: RunId, position: u32, parent: Option<&ParentRef>, inbox: &[Message], reason: ParkReason) -> Turn {
+    if let Some(message) = inbox.iter().find(|message| message.fact.key.kind == CANCEL) {
+        return end_cancelled(run, position, parent, &cancelled(&message.fact));
+    }
+    let mut turn = Turn::new(run, position);
+    turn.then = Then::Park(reason);
+    turn
 }
 
 /// The message that cancels a run.

@@ -199,3 +199,21 @@ fn panics_become_failures() {
     assert_eq!(failure.code(), "PANICKED");
     assert!(failure.message().contains("tests/machine.rs"), "{failure}");
 }
+
+#[test]
+fn a_run_that_can_not_go_on_ends_when_it_is_cancelled() {
+    let mut run = Run::new(|ctx| async move {
+        ctx.step("a", || async { Ok(()) }).await?;
+        ctx.sleep(Duration::from_secs(1_000)).await?;
+        Ok(json!(null))
+    });
+    assert!(matches!(run.go(), State::Blocked(_)));
+    run.workflow = Arc::new(support::Closure(|ctx: workflow_core::Ctx| async move {
+        ctx.step("b", || async { Ok(()) }).await?;
+        Ok(json!(null))
+    }));
+    run.hang_up();
+    run.send(workflow_core::replay::cancel("not wanted any more"));
+    let State::Finished(Err(failure)) = run.go() else { panic!("cancelled") };
+    assert_eq!((failure.is_cancelled(), failure.message()), (true, "not wanted any more"));
+}

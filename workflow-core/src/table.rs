@@ -171,6 +171,8 @@ pub(crate) struct Table {
     pub cancelled: bool,
     /// A cancellation is on its way: no body begins any more.
     pub cancelling: bool,
+    /// The cancellation is in the journal or in a turn: another one is ignored.
+    pub cancel_taken: bool,
     pub pending: Vec<Pending>,
     pub consumed: u64,
     /// Something was found that parks the run.
@@ -215,6 +217,7 @@ impl Table {
             refusals: 0,
             cancelled: false,
             cancelling: false,
+            cancel_taken: false,
             pending: Vec::new(),
             consumed: 0,
             park: None,
@@ -231,6 +234,9 @@ impl Table {
     pub(crate) fn load(&mut self, journal: &[Entry]) -> Result<(), Unreadable> {
         let damaged = |reason: String| Err(Unreadable::Damaged(reason));
         for (index, entry) in journal.iter().enumerate() {
+            if (entry.position as usize) < index {
+                return damaged(format!("position {} twice, or out of order", entry.position));
+            }
             if entry.position as usize != index {
                 return damaged(format!("entry {index} is missing: the next one has position {}", entry.position));
             }
@@ -285,6 +291,7 @@ impl Table {
     pub(crate) fn record_cancel(&mut self, position: u32, payload: &Payload, at: Timestamp) {
         let reason: String = payload.decode().unwrap_or_else(|_| "cancelled".to_owned());
         self.cancelling = true;
+        self.cancel_taken = true;
         self.cancel = Some(Cancelled { position, at, failure: Failure::cancelled(reason) });
         self.ready.insert((position, 0), Candidate::Cancel);
     }

@@ -109,7 +109,7 @@ pub struct Run {
     pub turns: Vec<Turn>,
     pub id: RunId,
     pub mail: u64,
-    verify: bool,
+    options: MachineOptions,
 }
 
 #[derive(Debug)]
@@ -130,17 +130,51 @@ impl Run {
     }
 
     pub fn with(workflow: Arc<dyn AnyWorkflow>, journal: Vec<Entry>, verify: bool) -> Self {
-        let now = Timestamp::from_timestamp_millis(1_700_000_000_000).expect("a valid instant");
+        Self::with_options(workflow, journal, MachineOptions { verify, ..MachineOptions::default() })
+    }
+
+    pub fn with_options(workflow: Arc<dyn AnyWorkflow>, journal: Vec<Entry>, options: MachineOptions) -> Self {
+        Self::load(workflow, journal, options).expect("a good journal")
+    }
+
+    /// Takes a run up from a journal, or says why not.
+    pub fn load(
+        workflow: Arc<dyn AnyWorkflow>,
+        journal: Vec<Entry>,
+        options: MachineOptions,
+    ) -> Result<Self, ParkReason> {
         let id = RunId(uuid::Uuid::from_u128(7));
         let notices: Arc<Notices> = Arc::default();
-        let machine = load(workflow.clone(), journal.clone(), notices.clone(), id, now, verify);
-        Self { workflow, machine, journal, now, notices, turns: Vec::new(), id, mail: 0, verify }
+        let machine = load(workflow.clone(), journal.clone(), notices.clone(), &options)?;
+        Ok(Self { workflow, machine, journal, now: created(), notices, turns: Vec::new(), id, mail: 0, options })
     }
 
     /// Drops everything but the journal and takes the run up again.
     pub fn hang_up(&mut self) {
-        self.machine =
-            load(self.workflow.clone(), self.journal.clone(), self.notices.clone(), self.id, CREATED(), self.verify);
+        self.machine = load(self.workflow.clone(), self.journal.clone(), self.notices.clone(), &self.options)
+            .expect("a good journal");
+    }
+
+    /// The journal's entries as `key phase`.
+    pub fn entries(&self) -> Vec<String> {
+        self.journal.iter().map(|entry| format!("{} {}", entry.fact.key, entry.fact.phase.as_str())).collect()
+    }
+
+    /// Appends what a turn brings to the journal, and says so to the machine.
+    pub fn commit(&mut self, turn: &Turn) {
+        self.record(turn);
+        self.machine.committed(self.now);
+    }
+
+    fn record(&mut self, turn: &Turn) {
+        self.now += Duration::from_millis(1);
+        for (i, fact) in turn.entries.iter().enumerate() {
+            let position = turn.position + u32::try_from(i).expect("few entries");
+            assert_eq!(position as usize, self.journal.len());
+            let entry = Entry { position, fact: fact.clone(), version: ENTRY_VERSION, recorded_at: self.now };
+            self.journal.push(entry);
+        }
+        self.turns.push(turn.clone());
     }
 
     /// Delivers a message.
@@ -159,15 +193,7 @@ impl Run {
             }
             match self.machine.drive(self.now) {
                 Next::Commit { turn, .. } => {
-                    self.now += Duration::from_millis(1);
-                    for (i, fact) in turn.entries.iter().enumerate() {
-                        let position = turn.position + u32::try_from(i).expect("few entries");
-                        assert_eq!(position as usize, self.journal.len());
-                        let entry =
-                            Entry { position, fact: fact.clone(), version: ENTRY_VERSION, recorded_at: self.now };
-                        self.journal.push(entry);
-                    }
-                    self.turns.push((*turn).clone());
+                    self.record(&turn);
                     match turn.then {
                         Then::Finish { status, output } => {
                             return State::Finished(if status == workflow_core::store::Status::Completed {
@@ -202,8 +228,7 @@ impl Run {
     }
 }
 
-#[expect(non_snake_case, reason = "a constant that needs a call")]
-fn CREATED() -> Timestamp {
+pub fn created() -> Timestamp {
     Timestamp::from_timestamp_millis(1_700_000_000_000).expect("a valid instant")
 }
 
@@ -211,22 +236,19 @@ fn load(
     workflow: Arc<dyn AnyWorkflow>,
     journal: Vec<Entry>,
     notices: Arc<Notices>,
-    id: RunId,
-    created_at: Timestamp,
-    verify: bool,
-) -> Machine {
+    options: &MachineOptions,
+) -> Result<Machine, ParkReason> {
     let info = RunInfo {
-        id,
+        id: RunId(uuid::Uuid::from_u128(7)),
         workflow: "test".into(),
         version: 1,
         queue: "default".into(),
         depth: 0,
-        created_at,
+        created_at: created(),
         place: "test.rs:1",
     };
-    let env = Arc::new(TestEnv(MachineOptions { verify, ..MachineOptions::default() }));
+    let env = Arc::new(TestEnv(options.clone()));
     let notify = Arc::new(move |notice| notices.push(notice));
     let input = Payload::json(&()).expect("JSON");
     Machine::new(workflow, env, notify, Load { info, input, parent: None, journal, inbox: Vec::new(), mail: 0 })
-        .expect("a good journal")
 }

@@ -8,8 +8,8 @@ use workflow_core::StoreError;
 use workflow_core::store::Claim;
 
 use super::commit::pause;
-use super::driver::Msg;
 use super::engine::Engine;
+use super::shared::Msg;
 
 /// The most runs of one claim.
 const MAX_CLAIM: usize = 500;

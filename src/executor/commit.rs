@@ -12,8 +12,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use workflow_core::store::{Committed, Then, Turn, TurnOutcome};
 use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
 
-use super::driver::{CommitAnswer, Msg, Outgoing, Shared, Tag};
 use super::life::Life;
+use super::shared::{CommitAnswer, Msg, Outgoing, Shared, Tag};
 
 /// The most turns and the most payload bytes of one batch.
 const MAX_TURNS: usize = 2_000;

@@ -8,9 +8,9 @@ use tokio::sync::{Notify, watch};
 use workflow_core::Timestamp;
 use workflow_core::store::Wakeup;
 
-use super::driver::{Msg, Shared};
 use super::gate::Gate;
 use super::life::Life;
+use super::shared::{Msg, Shared};
 
 /// The tasks' common ground.
 pub(crate) struct Engine {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Whom a free place is given to: a driver, and a run of it.
-pub(crate) type Waiter = (usize, super::driver::Tag);
+pub(crate) type Waiter = (usize, super::shared::Tag);
 
 /// The places of one queue.
 #[derive(Debug)]

@@ -7,8 +7,8 @@ use workflow_core::{ExecutorId, StoreError};
 
 use super::clock::local;
 use super::commit::pause;
-use super::driver::Msg;
 use super::engine::Engine;
+use super::shared::Msg;
 
 /// Beats until the executor is closed.
 pub(crate) async fn run(engine: Arc<Engine>) {

@@ -19,6 +19,7 @@ mod life;
 mod mail;
 mod options;
 mod retain;
+mod shared;
 
 pub use options::{Builder, Queue};
 
@@ -36,11 +37,12 @@ use crate::client::Client;
 use crate::error::{Error, Misuse};
 use clock::StoreClock;
 pub(crate) use commit::pause;
-use driver::{Driver, Msg, Shared};
+use driver::Driver;
 pub(crate) use engine::Engine;
 use env::ProcessEnv;
 use gate::Gate;
 use life::Life;
+use shared::{Msg, Shared};
 
 /// The embedded part of an application that runs workflows.
 ///

@@ -1,0 +1,133 @@
+//! What drivers are told, and what they share with the other tasks of the executor.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedSender;
+use workflow_core::env::Notice;
+use workflow_core::store::{ClaimedRun, Mail, Turn};
+use workflow_core::{ExecutorId, RunId, Timestamp};
+
+use super::clock::StoreClock;
+use super::env::ProcessEnv;
+use super::gate::{Gate, Waiter};
+use super::options::Registry;
+
+/// One stay of a run in this executor: answers to an earlier stay are ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Tag {
+    pub(crate) run: RunId,
+    pub(crate) stay: u64,
+}
+
+/// What a driver is told.
+pub(crate) enum Msg {
+    /// Take a run up that was claimed in this life of the executor; its place in its queue is taken.
+    Load(Box<ClaimedRun>, ExecutorId),
+    /// Turns were committed or refused.
+    Committed(Vec<(Tag, CommitAnswer)>),
+    /// Messages for runs that may be here.
+    Mail(Vec<Mail>),
+    /// A body can go on, or something foreign woke a workflow.
+    Notice(Tag, Notice),
+    /// A place in its queue was given to a run.
+    Place(Tag, Arc<Gate>),
+    /// Hang up so many waiting runs: memory is needed.
+    Evict(usize),
+    /// Begin nothing new; say when no commit is under way, having dropped everything.
+    Close(tokio::sync::oneshot::Sender<()>),
+    /// The lease is lost: drop everything at once.
+    DropAll(tokio::sync::oneshot::Sender<()>),
+    /// The executor is gone.
+    Stop,
+}
+
+/// What became of a turn.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum CommitAnswer {
+    Done(Timestamp),
+    TooEarly(Timestamp),
+    /// The run isn't ours any more, or its turn can't be written: it leaves memory.
+    Gone,
+}
+
+/// A turn on its way to the committer.
+pub(crate) struct Outgoing {
+    pub(crate) driver: usize,
+    /// The life in which it was made: it is void in any other.
+    pub(crate) executor: ExecutorId,
+    pub(crate) tag: Tag,
+    pub(crate) turn: Turn,
+}
+
+/// What all drivers share.
+pub(crate) struct Shared {
+    pub(crate) env: Arc<ProcessEnv>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) clock: Arc<StoreClock>,
+    pub(crate) gates: HashMap<String, Arc<Gate>>,
+    pub(crate) linger: Duration,
+    /// Runs in memory, over all drivers.
+    pub(crate) resident: AtomicUsize,
+    /// Of these, waiting ones.
+    pub(crate) idle: AtomicUsize,
+    /// How often a run's code was run from its beginning.
+    pub(crate) replays: std::sync::atomic::AtomicU64,
+    /// Called when there is room to claim again.
+    pub(crate) room: tokio::sync::Notify,
+    pub(crate) commits: UnboundedSender<Vec<Outgoing>>,
+    pub(crate) drivers: std::sync::OnceLock<Vec<Sender<Msg>>>,
+    pub(crate) stays: std::sync::atomic::AtomicU64,
+}
+
+impl Shared {
+    /// The driver of a run.
+    pub(crate) fn driver_of(&self, run: RunId) -> usize {
+        let count = self.drivers.get().map_or(1, Vec::len);
+        // The low bits of a version 7 UUID are random.
+        (run.0.as_u128() as usize) % count
+    }
+
+    pub(crate) fn tell(&self, driver: usize, msg: Msg) {
+        if let Some(sender) = self.drivers.get().and_then(|drivers| drivers.get(driver)) {
+            // A driver that is gone has dropped its runs.
+            let _ = sender.send(msg);
+        }
+    }
+
+    pub(crate) fn load(&self, run: ClaimedRun, executor: ExecutorId) {
+        self.resident.fetch_add(1, Ordering::AcqRel);
+        self.tell(self.driver_of(run.id), Msg::Load(Box::new(run), executor));
+    }
+
+    pub(crate) fn mail(&self, mail: Vec<Mail>) {
+        let mut by_driver: HashMap<usize, Vec<Mail>> = HashMap::new();
+        for item in mail {
+            by_driver.entry(self.driver_of(item.run)).or_default().push(item);
+        }
+        for (driver, mail) in by_driver {
+            self.tell(driver, Msg::Mail(mail));
+        }
+    }
+
+    /// Gives back places that a claim didn't need: no reason to claim again.
+    pub(crate) fn give_back_quietly(&self, gate: &Arc<Gate>, count: usize) {
+        for (driver, tag) in gate.give_back(count) {
+            self.tell(driver, Msg::Place(tag, gate.clone()));
+        }
+    }
+
+    /// Hands freed places to those who wait for one, and else to the next claim.
+    pub(crate) fn give_back(&self, gate: &Arc<Gate>, count: usize) {
+        let waiters: Vec<Waiter> = gate.give_back(count);
+        if waiters.len() < count {
+            self.room.notify_one();
+        }
+        for (driver, tag) in waiters {
+            self.tell(driver, Msg::Place(tag, gate.clone()));
+        }
+    }
+}

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -21,6 +21,7 @@ use crate::guard::{self, BodyWake};
 use crate::ids::RunId;
 use crate::journal::{OpKey, Phase};
 use crate::leaf::Leaf;
+use crate::limit::Limited;
 use crate::payload::Payload;
 use crate::retry::RetryPolicy;
 
@@ -233,29 +234,13 @@ pub(crate) async fn permission(inner: &Rc<Inner>, index: usize) -> StepCtx {
     .await
 }
 
-/// Runs one attempt to its end: its value, or the failure, panic or timeout it ended with.
-pub(crate) async fn attempt<T>(
-    env: &Arc<dyn Env>,
-    body: impl Future<Output = Result<T, Failure>>,
-    timeout: Option<Duration>,
-) -> Result<T, Failure> {
-    let mut body = pin!(body);
-    let mut timer = timeout.map(|delay| (env.timer(delay), delay));
-    std::future::poll_fn(|cx| {
-        match guard::catch(|| body.as_mut().poll(cx)) {
-            Ok(Poll::Ready(result)) => return Poll::Ready(result),
-            Ok(Poll::Pending) => {}
-            Err(caught) => return Poll::Ready(Err(panicked(caught))),
-        }
-        if let Some((timer, delay)) = &mut timer
-            && timer.as_mut().poll(cx).is_ready()
-        {
-            let message = format!("an attempt took longer than its timeout of {} s", delay.as_secs_f64());
-            return Poll::Ready(Err(Failure::of(FailureKind::TimedOut, message)));
-        }
-        Poll::Pending
-    })
-    .await
+/// One attempt: its value, or the failure, panic or timeout it ends with.
+pub(crate) fn attempt<F>(env: &Arc<dyn Env>, body: F, timeout: Option<Duration>) -> Limited<F> {
+    let limit = timeout.map(|delay| {
+        let message = format!("an attempt took longer than its timeout of {} s", delay.as_secs_f64());
+        (env.timer(delay), Failure::of(FailureKind::TimedOut, message))
+    });
+    Limited::new(body, limit)
 }
 
 pub(crate) fn panicked(caught: guard::Caught) -> Failure {

@@ -11,6 +11,7 @@ mod guard;
 pub mod ids;
 pub mod journal;
 mod leaf;
+mod limit;
 pub mod memory;
 pub mod mismatch;
 pub mod ops;

@@ -29,6 +29,7 @@ use crate::env::{Env, Notice};
 use crate::failure::Failure;
 use crate::ids::{ExecutorId, RunId, Timestamp};
 use crate::journal::{Fact, Phase};
+use crate::limit::Limited;
 use crate::payload::Payload;
 use crate::retry::RetryPolicy;
 use crate::store::{Store, StoreError};
@@ -166,22 +167,12 @@ impl Attempt {
     ///
     /// The user's failure, or the misuse of holding the transaction open for too long.
     pub async fn bounded<T>(&self, body: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let mut timer = self.inner.env.timer(self.max_open);
-        let mut body = std::pin::pin!(body);
-        std::future::poll_fn(|cx| {
-            if let Poll::Ready(result) = body.as_mut().poll(cx) {
-                return Poll::Ready(result);
-            }
-            timer.as_mut().poll(cx).map(|()| {
-                Err(Failure::misuse(format!(
-                    "the transaction was open for more than {} s and was rolled back: keep everything but statements \
-                     out of it, or declare a longer time with .max_open(..), which makes taking over from a frozen \
-                     executor later",
-                    self.max_open.as_secs_f64()
-                )))
-            })
-        })
-        .await
+        let late = Failure::misuse(format!(
+            "the transaction was open for more than {} s and was rolled back: keep everything but statements out of \
+             it, or declare a longer time with .max_open(..), which makes taking over from a frozen executor later",
+            self.max_open.as_secs_f64()
+        ));
+        Limited::new(body, Some((self.inner.env.timer(self.max_open), late))).await
     }
 
     /// Waits until no commit of the run is under way and reserves the journal's next position, until the attempt is

@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
+use sqlx::{Connection, PgConnection, Row};
 use uuid::Uuid;
 use workflow_core::journal::Entry;
 use workflow_core::store::{Claim, Claimed, ClaimedRun, Message};
 use workflow_core::{Payload, RunId, StoreError};
 
+use crate::batch::Statement;
 use crate::doubt::Doubt;
 use crate::error::{commit, work};
 use crate::row;
-use crate::session::{acquire, retry};
+use crate::session::{BEGIN, acquire, end, retry};
 use crate::sql;
 use crate::store::PgStore;
 
@@ -31,16 +32,18 @@ impl PgStore {
         // From here on the runs may be owned; if their journals can't be read they are given back.
         let doubt = self.doubts().guard(Doubt::Claimed { executor: claim.executor.0, claim: id });
         let rooms = room_of_each(&claim.queues);
-        let rows = sqlx::query(sql::CLAIM)
+        let query = sqlx::query(sql::CLAIM)
             .bind(claim.executor.0)
             .bind(slot.number)
             .bind(id)
             .bind(rooms.keys().copied().collect::<Vec<_>>())
             .bind(rooms.values().copied().collect::<Vec<_>>())
-            .bind(row::versions(&claim.workflows))
-            .fetch_all(&mut *conn)
-            .await
-            .map_err(commit);
+            .bind(row::versions(&claim.workflows));
+        let rows = if self.has_prepared_sessions() {
+            query.fetch_all(&mut *conn).await.map_err(commit)
+        } else {
+            in_transaction(&mut conn, query).await
+        };
         drop(slot);
         let rows = match rows {
             Err(error @ StoreError::Contention(_)) => {
@@ -67,6 +70,14 @@ impl PgStore {
         doubt.settle();
         Ok(Claimed { now, runs })
     }
+}
+
+/// For a pool of the user's: with our settings, JIT off above all, for this statement only.
+async fn in_transaction(conn: &mut PgConnection, query: Statement<'_>) -> Result<Vec<PgRow>, StoreError> {
+    let mut tx = conn.begin_with(BEGIN).await.map_err(work)?;
+    let rows = query.fetch_all(&mut *tx).await.map_err(work)?;
+    end(tx).await?;
+    Ok(rows)
 }
 
 /// The runs are claimed already, so trying again at once wouldn't find them.

@@ -51,7 +51,7 @@ impl PgStore {
             .after_connect(|conn, _| Box::pin(async move { conn.execute(SESSION_LIMITS).await.map(|_| ()) }))
             .connect_lazy_with(target);
         Self::check(&pool).await?;
-        Ok(Self::over(pool, options.capabilities))
+        Ok(Self::over(pool, true, options.capabilities))
     }
 
     /// A store over a pool of yours, with all accelerators. Its transactions set their own time limits.
@@ -70,7 +70,7 @@ impl PgStore {
     /// As [`PgStore::connect`].
     pub async fn from_pool_with(pool: PgPool, capabilities: Capabilities) -> Result<Self, StoreError> {
         Self::check(&pool).await?;
-        Ok(Self::over(pool, capabilities))
+        Ok(Self::over(pool, false, capabilities))
     }
 
     async fn check(pool: &PgPool) -> Result<(), StoreError> {

@@ -113,6 +113,7 @@ impl Shared {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the pace of notifications is real time and decides nothing else")]
 async fn notify(shared: Arc<Shared>, side: PgPool, me: Uuid) {
     loop {
         shared.pending.notified().await;
@@ -127,6 +128,7 @@ async fn notify(shared: Arc<Shared>, side: PgPool, me: Uuid) {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the pace of notifications is real time and decides nothing else")]
 async fn listen(shared: Arc<Shared>, side: PgPool, me: Uuid) {
     loop {
         if let Err(error) = hear(&shared, &side, me).await {

@@ -28,15 +28,17 @@ pub struct PgStore {
 #[derive(Debug)]
 struct Inner {
     pool: PgPool,
+    /// Whether the pool's sessions have our settings.
+    prepared: bool,
     slots: Slots,
     doubts: Doubts,
     bell: Bell,
 }
 
 impl PgStore {
-    pub(crate) fn over(pool: PgPool, capabilities: Capabilities) -> Self {
+    pub(crate) fn over(pool: PgPool, prepared: bool, capabilities: Capabilities) -> Self {
         let bell = Bell::start(&pool, capabilities);
-        Self { inner: Arc::new(Inner { pool, slots: Slots::default(), doubts: Doubts::default(), bell }) }
+        Self { inner: Arc::new(Inner { pool, prepared, slots: Slots::default(), doubts: Doubts::default(), bell }) }
     }
 
     /// The pool, for statements of your own.
@@ -51,6 +53,10 @@ impl PgStore {
         let mut wakes = Wakes::default();
         wakes.add(wakeup);
         self.ring(wakes);
+    }
+
+    pub(crate) fn has_prepared_sessions(&self) -> bool {
+        self.inner.prepared
     }
 
     pub(crate) fn slots(&self) -> &Slots {

@@ -1,5 +1,5 @@
-//! The Postgres store keeps the rules of every store: with all accelerators, with none, and when every transaction is
-//! serializable.
+//! The Postgres store keeps the rules of every store: with all accelerators, with none on a pool of the user's, and when
+//! every transaction is serializable.
 
 mod support;
 
@@ -16,7 +16,7 @@ mod plain {
     use super::*;
 
     async fn plain() -> Harness {
-        Harness::start(Capabilities::NONE, "").await
+        Harness::start(Capabilities::NONE, "").await.on_a_pool_of_the_users().await
     }
 
     workflow_core::store_conformance!(plain());

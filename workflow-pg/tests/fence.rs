@@ -1,5 +1,7 @@
 //! An executor that lost its lease writes nothing, and batches that meet don't block each other for good.
 
+#![expect(clippy::disallowed_methods, reason = "time limits of the server run out in real time")]
+
 mod support;
 
 use std::time::Duration;
@@ -115,9 +117,7 @@ async fn a_large_batch_of_all_kinds_goes_through_in_one_statement() {
             Turn { sends, then, ..adds(run.id, 0) }
         })
         .collect();
-    let begun = std::time::Instant::now();
     let committed = harness.store.commit(executor, &turns).await.expect("commits");
-    println!("1,000 turns: {:?}", begun.elapsed());
     assert!(committed.turns.iter().all(|t| *t == TurnOutcome::Done));
     let claim =
         Claim { executor, queues: vec![("default".to_owned(), 1_000)], workflows: vec![("order".to_owned(), 1)] };

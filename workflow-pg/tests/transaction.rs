@@ -1,5 +1,7 @@
 //! The user's transactions commit with the journal, or not at all; and wake-ups cross processes.
 
+#![expect(clippy::disallowed_methods, reason = "time limits of the server run out in real time")]
+
 mod support;
 
 use std::sync::{Arc, Mutex};

@@ -42,6 +42,13 @@ impl Harness {
         harness
     }
 
+    /// The same on a pool with settings of its own.
+    pub async fn on_a_pool_of_the_users(mut self) -> Self {
+        let pool = self.database.pool(5).await.expect("connects");
+        self.store = PgStore::from_pool_with(pool, self.capabilities).await.expect("can be used");
+        self
+    }
+
     pub async fn executor(&self) -> ExecutorId {
         let executor = ExecutorId::generate();
         self.store.register(executor, "test", LONG).await.expect("registers");
@@ -69,6 +76,7 @@ impl workflow_core::conformance::Harness for Harness {
         Some(Arc::new(self.another().await))
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the server's clock is a real one")]
     async fn advance(&self, by: Duration) {
         tokio::time::sleep(by).await;
     }

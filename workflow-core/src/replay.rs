@@ -10,7 +10,7 @@
 //! bring is gathered in a turn; the executor commits it and says so with [`Machine::committed`]. At most one turn of a
 //! run is under way at a time.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -65,8 +65,11 @@ pub struct Machine {
     journal: Vec<Entry>,
     position: u32,
     journal_bytes: usize,
-    inbox: VecDeque<Message>,
-    seen: u64,
+    /// By seq: messages that aren't taken yet. Commits that overlap hand theirs over in any order, so one may be here
+    /// before another that has to be taken first.
+    inbox: BTreeMap<u64, Message>,
+    /// The seq of the last message that became a fact; all before it did, too.
+    taken: u64,
     in_flight: Option<InFlight>,
     consumed_in_flight: u64,
     consumed_before: u64,
@@ -132,6 +135,9 @@ impl Machine {
         let root = RootWake::new(notify);
         let waker = Waker::from(root.clone());
         let position = u32::try_from(load.journal.len()).unwrap_or(u32::MAX);
+        let inbox: BTreeMap<u64, Message> = load.inbox.into_iter().map(|message| (message.seq, message)).collect();
+        // What was ever delivered and isn't there any more was consumed.
+        let taken = inbox.first_key_value().map_or(load.mail, |(&first, _)| first.saturating_sub(1));
         let machine = Self {
             inner,
             workflow,
@@ -143,8 +149,8 @@ impl Machine {
             position,
             journal_bytes: load.journal.iter().map(|e| e.fact.payload.bytes.len()).sum(),
             journal: load.journal,
-            inbox: load.inbox.into(),
-            seen: load.mail,
+            inbox,
+            taken,
             in_flight: None,
             consumed_in_flight: 0,
             consumed_before: 0,
@@ -154,13 +160,14 @@ impl Machine {
             warned: false,
             replays: 1,
         };
-        machine.inbox.iter().for_each(|message| machine.bar(message));
+        machine.inbox.values().for_each(|message| machine.bar(message));
         Ok(machine)
     }
 
-    /// How many messages this machine has seen, for [`Then::HangUp`].
+    /// How many messages this machine has seen, for [`Then::HangUp`]: those it waits for the predecessors of aren't
+    /// counted, so that it comes back for all of them.
     pub fn seen(&self) -> u64 {
-        self.seen
+        self.taken
     }
 
     /// The position of the next entry.
@@ -184,12 +191,12 @@ impl Machine {
         self.inner.table.borrow_mut().next_wake()
     }
 
-    /// Takes a message. One that was seen before is ignored. Call [`Machine::drive`] afterwards.
+    /// Takes a message. One that was seen before is ignored; one that overtook others waits for them. Call
+    /// [`Machine::drive`] afterwards.
     pub fn deliver(&mut self, message: Message) {
-        if message.seq > self.seen || self.inbox.iter().all(|m| m.seq != message.seq) && message.seq > self.consumed() {
-            self.seen = self.seen.max(message.seq);
+        if message.seq > self.taken {
             self.bar(&message);
-            self.inbox.push_back(message);
+            self.inbox.insert(message.seq, message);
         }
     }
 
@@ -199,10 +206,6 @@ impl Machine {
         if message.fact.key.kind == CANCEL && !table.cancelled {
             table.cancelling = true;
         }
-    }
-
-    fn consumed(&self) -> u64 {
-        self.inner.table.borrow().consumed
     }
 
     /// The body of an operation can go on. Call [`Machine::drive`] afterwards.
@@ -496,12 +499,12 @@ impl Machine {
         guard::wake(&self.root, waker);
     }
 
-    /// Messages become facts, in the order in which they came.
+    /// Messages become facts, in the order of their seqs and without a gap: consuming one deletes all before it.
     fn take_messages(&mut self) {
         let mut table = self.inner.table.borrow_mut();
-        while let Some(message) = self.inbox.pop_front() {
-            table.consumed = table.consumed.max(message.seq);
-            self.seen = self.seen.max(message.seq);
+        while let Some(message) = self.inbox.remove(&(self.taken + 1)) {
+            self.taken = message.seq;
+            table.consumed = message.seq;
             let fact = message.fact;
             if fact.key.kind == CANCEL {
                 if !std::mem::replace(&mut table.cancel_taken, true) {

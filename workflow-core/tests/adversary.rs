@@ -741,6 +741,22 @@ mod messages {
     }
 
     #[test]
+    fn one_that_overtakes_others_waits_for_them() {
+        let mut run = waits();
+        run.go();
+        let message = |seq, mark, value| workflow_core::store::Message { seq, fact: event("go", mark, value) };
+        run.machine.deliver(message(3, 1, 3));
+        run.machine.deliver(message(2, 1, 9));
+        run.mail = 3;
+        assert!(matches!(run.go(), State::Blocked(_)));
+        assert_eq!((run.turns.iter().map(|turn| turn.consumed).max(), run.machine.seen()), (Some(0), 0));
+        run.machine.deliver(message(1, 1, 2));
+        run.go();
+        assert_eq!((run.turns.iter().map(|turn| turn.consumed).max(), run.machine.seen()), (Some(3), 3));
+        assert_eq!(run.finish().expect("ends well"), json!([2, null]));
+    }
+
+    #[test]
     fn those_that_nobody_waits_for_are_consumed_and_ignored() {
         let mut run = waits();
         run.go();

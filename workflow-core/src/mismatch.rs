@@ -83,44 +83,63 @@ pub struct Mismatch {
     pub asked: String,
     /// Where the code asks for it.
     pub place: Option<String>,
+    /// What may have happened to the code.
+    pub hint: Option<String>,
+    /// Found by the replay right after a commit, so with unchanged code.
+    pub at_once: bool,
 }
+
+const NOT_JOURNALED: &str =
+    "it decides by something that isn't journaled (time, randomness, the environment, the order of a HashMap)";
 
 impl Mismatch {
     /// The whole message: what, where, the entries around it, likely causes and ways out.
     pub fn park(&self, workflow: &str, journal: &[Entry], asked: &[(OpKey, String)]) -> ParkReason {
-        let mut text = format!("the code of workflow {workflow} no longer matches the run's journal\n");
+        let mut text = if self.at_once {
+            format!("workflow {workflow}, replayed right after its commit, didn't do the same again: {NOT_JOURNALED}\n")
+        } else {
+            format!("the code of workflow {workflow} no longer matches the run's journal\n")
+        };
         let _ = writeln!(text, "  recorded: {}", self.recorded);
-        let _ = writeln!(text, "  asked:    {}", self.asked);
-        if let Some(place) = &self.place {
-            let _ = writeln!(text, "  at:       {place}");
+        let place = self.place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
+        let _ = writeln!(text, "  asked:    {}{place}", self.asked);
+        if let Some(hint) = &self.hint {
+            let _ = writeln!(text, "  so:       {hint}");
         }
-        if let Some(position) = self.position {
-            text.push_str("  journal:\n");
-            let at = position as usize;
-            for entry in journal.iter().skip(at.saturating_sub(3)).take(at.min(3) + 4) {
-                let mark = if entry.position == position { '>' } else { ' ' };
-                let _ = writeln!(
-                    text,
-                    "  {mark} {:>5} {:<7} {}",
-                    entry.position,
-                    entry.fact.phase.as_str(),
-                    entry.fact.key
-                );
-            }
-        }
+        self.around(&mut text, journal);
         if !asked.is_empty() {
             text.push_str("  the code's last operations:\n");
             for (key, place) in asked.iter().rev().take(4).rev() {
-                let _ = writeln!(text, "          {key}  ({place})");
+                let _ = writeln!(text, "                {key} ({place})");
             }
         }
-        text.push_str(
-            "  likely causes: an operation was added, removed, renamed or reordered in code that runs in progress use; \
-             or the workflow branches on something that isn't journaled (time, randomness, environment, the order of a \
-             HashMap)\n  ways out: roll the code back, or give the changed workflow a new version \
-             (#[workflow(version = 2)]) and keep the old one registered; the run is parked with its journal untouched \
-             and is tried again by the next executor that starts, or by `client.resume(run)`",
-        );
+        text.push_str(if self.at_once { AT_ONCE } else { CHANGED });
         ParkReason { code: code::DIVERGED.to_owned(), message: text }
     }
+
+    /// Three entries before and after.
+    fn around(&self, text: &mut String, journal: &[Entry]) {
+        let Some(position) = self.position else { return };
+        text.push_str("  journal:\n");
+        let at = position as usize;
+        for entry in journal.iter().skip(at.saturating_sub(3)).take(at.min(3) + 4) {
+            let mark = if entry.position == position { '>' } else { ' ' };
+            let phase = entry.fact.phase.as_str();
+            let _ = writeln!(text, "  {mark} {:>5} {phase:<7} {}", entry.position, entry.fact.key);
+        }
+    }
 }
+
+const CHANGED: &str = "  ways out:
+    the code was changed: roll it back; or give the changed workflow a new version (#[workflow(version = 2)]) and keep \
+the old one registered
+    it wasn't: then it decides by something that isn't journaled (time, randomness, the environment, the order of a \
+HashMap); move that into a step, or use ctx.now() and ctx.random()
+  The run is parked and its journal untouched. The next executor that starts tries it again, or `client.resume(run)`.";
+
+const AT_ONCE: &str = "  ways out:
+    move what isn't journaled into a step, or use ctx.now() and ctx.random()
+    if branches of a `tokio::select!` or `tokio::join!` run steps of the same name: give them names of their own, or \
+contexts of their own with ctx.scope(..)
+    if several branches can be ready at once, or race for a lock: write `biased;`, or use futures::join!
+  The run is parked and its journal untouched. The next executor that starts tries it again, or `client.resume(run)`.";

@@ -274,7 +274,9 @@ impl Machine {
         let mut idle_polls = 0;
         loop {
             if self.root.is_foreign() {
-                return Err(self.foreign("something outside of its steps woke it"));
+                return Err(
+                    self.foreign("something that is no operation of its own woke it: another thread, timer or run")
+                );
             }
             if self.woken || self.root.take_internal() {
                 self.woken = false;
@@ -289,7 +291,7 @@ impl Machine {
                     self.woken = true;
                     idle_polls += 1;
                     if idle_polls > MAX_IDLE_POLLS {
-                        return Err(self.foreign("it wakes itself again and again without an operation"));
+                        return Err(self.foreign("it wakes itself again and again, and no operation comes of it"));
                     }
                     continue;
                 }
@@ -318,7 +320,7 @@ impl Machine {
                 continue;
             }
             if awaiting == 0 {
-                return Err(self.foreign("no operation is pending"));
+                return Err(self.foreign("it waits, but none of its operations is pending"));
             }
             return Ok(());
         }
@@ -330,7 +332,7 @@ impl Machine {
         table.withhold();
         table.close_bodies();
         let lenient = self.inner.env.options().lenient_inputs;
-        table.identify(lenient).map_err(|m| self.diverged(&m, &table))?;
+        table.identify(lenient).map_err(|m| self.diverged(*m, &table))?;
         let wakers = std::mem::take(&mut table.unnamed);
         drop(table);
         if wakers.is_empty() {
@@ -372,7 +374,7 @@ impl Machine {
             return Err(reason);
         }
         let lenient = self.inner.env.options().lenient_inputs;
-        table.identify(lenient).map_err(|m| self.diverged(&m, &table))?;
+        table.identify(lenient).map_err(|m| self.diverged(*m, &table))?;
         drop(table);
         self.finished = Some(result);
         self.drop_code();
@@ -417,27 +419,54 @@ impl Machine {
     /// Everything recorded must have been asked for by now.
     fn check_leftover(&self) -> Result<(), ParkReason> {
         let table = self.inner.table.borrow();
-        let Some((key, left)) = table.recorded.iter().min_by_key(|(_, recorded)| recorded.first) else {
+        let Some((left, recorded)) = table.recorded.iter().min_by_key(|(_, recorded)| recorded.first) else {
             return Ok(());
         };
-        let asked = match &self.finished {
-            Some(Ok(_)) => "the end of the workflow".to_owned(),
-            Some(Err(failure)) => format!("the end of the workflow, failed with: {failure}"),
-            None => {
-                let open: Vec<String> = table
-                    .ops
-                    .iter()
-                    .filter(|op| op.is_open() && op.awaited && op.outcome.is_none())
-                    .filter_map(|op| op.key.as_ref().map(|key| format!("{key} ({})", op.place())))
-                    .collect();
-                if open.is_empty() { "nothing".to_owned() } else { open.join(", ") }
-            }
+        let open = |new: bool| {
+            table.ops.iter().filter_map(move |op| {
+                let is_new = op.asked_at.is_none() && op.outcome.is_none() && op.retries == 0;
+                let shown = op.is_open() && op.outcome.is_none() && is_new == new;
+                op.key.as_ref().filter(|_| shown).map(|key| (key.to_string(), op.place()))
+            })
         };
-        let mismatch = Mismatch { position: Some(left.first), recorded: key.to_string(), asked, place: None };
-        Err(self.diverged(&mismatch, &table))
+        let (asked, place, hint) = match &self.finished {
+            Some(Ok(_)) => (
+                "the end of the workflow".to_owned(),
+                None,
+                format!("the code ends before it comes to {left}: that was removed, or another branch is taken now"),
+            ),
+            Some(Err(failure)) => (
+                format!("the end of the workflow, which failed with: {failure}"),
+                None,
+                format!("the code fails before it comes to {left}"),
+            ),
+            None => match (open(true).next(), open(false).next()) {
+                (Some((key, place)), _) => (
+                    key.clone(),
+                    Some(format!("{place}, not recorded")),
+                    format!("{left} was removed, renamed or moved behind {key}; or {key} is new before it"),
+                ),
+                (None, Some((key, place))) => (
+                    format!("nothing but {key}"),
+                    Some(format!("{place}, recorded, without outcome")),
+                    format!("the code waits for {key}, but when {left} was recorded it went on without"),
+                ),
+                (None, None) => ("nothing".to_owned(), None, format!("{left} was removed")),
+            },
+        };
+        let mismatch = Mismatch {
+            position: Some(recorded.first),
+            recorded: left.to_string(),
+            asked,
+            place,
+            hint: Some(hint),
+            at_once: false,
+        };
+        Err(self.diverged(mismatch, &table))
     }
 
-    fn diverged(&self, mismatch: &Mismatch, table: &Table) -> ParkReason {
+    fn diverged(&self, mut mismatch: Mismatch, table: &Table) -> ParkReason {
+        mismatch.at_once |= table.dry;
         let name = format!("{} ({})", self.inner.info.workflow, self.inner.info.place);
         let asked: Vec<(OpKey, String)> = table
             .ops
@@ -452,9 +481,12 @@ impl Machine {
 
     fn foreign(&self, what: &str) -> ParkReason {
         let table = self.inner.table.borrow();
-        let last = table.ops.iter().rev().find_map(|op| op.key.as_ref().map(|key| format!("{key} at {}", op.place())));
-        let after = last.map_or_else(|| "at its beginning".to_owned(), |last| format!("after {last}"));
-        self.foreign_reason(&format!("{what}, {after}"))
+        let last = table.ops.iter().rev().find_map(|op| op.key.as_ref().map(|key| format!("{key} ({})", op.place())));
+        let after = match last {
+            Some(last) => format!("its last operation was {last}"),
+            None => "it has come to no operation yet".to_owned(),
+        };
+        self.foreign_reason(&format!("{what}; {after}"))
     }
 
     fn foreign_panic(&self, caught: &Caught) -> ParkReason {
@@ -707,14 +739,7 @@ impl Machine {
             Err(reason) => Some(reason),
             Ok(mut second) => second.dry_run(now).err().or_else(|| self.compare(&second)),
         };
-        if let Some(mut reason) = reason {
-            if reason.code == code::DIVERGED {
-                reason.message = format!(
-                    "replayed right after its commit, the workflow didn't do the same again: it decides by something \
-                     that isn't journaled\n{}",
-                    reason.message
-                );
-            }
+        if let Some(reason) = reason {
             self.inner.table.borrow_mut().park.get_or_insert(reason);
         }
     }
@@ -728,17 +753,17 @@ impl Machine {
     fn compare(&self, second: &Machine) -> Option<ParkReason> {
         let (live, replay) = (self.inner.table.borrow(), second.inner.table.borrow());
         let difference = |recorded: String, asked: String| {
-            let mismatch = Mismatch { position: None, recorded, asked, place: None };
-            Some(self.diverged(&mismatch, &live))
+            let mismatch = Mismatch { position: None, recorded, asked, place: None, hint: None, at_once: true };
+            Some(self.diverged(mismatch, &live))
         };
         let place = |table: &Table, key: &OpKey| table.by_key.get(key).map(|&i| table.ops[i].place());
         if let Some(key) = live.by_key.keys().find(|key| !replay.by_key.contains_key(*key)) {
             let place = place(&live, key).unwrap_or_default();
-            return difference(format!("{key} ({place})"), "nothing of that kind on replay".to_owned());
+            return difference(format!("{key} ({place})"), "no such operation on replay".to_owned());
         }
         if let Some(key) = replay.by_key.keys().find(|key| !live.by_key.contains_key(*key)) {
             let place = place(&replay, key).unwrap_or_default();
-            return difference("nothing of that kind".to_owned(), format!("{key} ({place}) on replay"));
+            return difference("no such operation".to_owned(), format!("{key} ({place}) on replay"));
         }
         let site = |table: &Table, key: &OpKey| table.by_key.get(key).map(|&i| table.ops[i].site);
         let moved = live.by_key.keys().find(|key| site(&live, key) != site(&replay, key));

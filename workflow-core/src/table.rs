@@ -386,6 +386,8 @@ impl Table {
                 recorded: complaint,
                 asked: key.to_string(),
                 place: Some(op.place()),
+                hint: None,
+                at_once: false,
             })),
             None => Ok(()),
         }

@@ -191,10 +191,14 @@ fn asks(answers: &Answers, beside_a_wait: bool) -> Run {
 fn what_no_operation_wakes_is_caught_at_the_first_poll() {
     for foreign in [another_runtimes_timer as Foreign, never] {
         let message = caught(foreign, false);
-        assert!(message.contains("no operation is pending, at its beginning"), "{message}");
+        assert!(message.contains("none of its operations is pending; it has come to no operation yet"), "{message}");
     }
     let State::Parked(reason) = asks(&Answers::default(), false).go() else { panic!("caught") };
-    assert!(reason.message.contains("no operation is pending, at its beginning"), "{}", reason.message);
+    assert!(
+        reason.message.contains("none of its operations is pending; it has come to no operation yet"),
+        "{}",
+        reason.message
+    );
 }
 
 #[test]
@@ -207,7 +211,7 @@ fn what_is_awaited_after_an_operation_is_told_with_that_operation() {
     });
     let State::Parked(reason) = run.go() else { panic!("caught") };
     assert!(
-        reason.message.contains(&format!("after step load at workflow-core/tests/foreign.rs:{line}")),
+        reason.message.contains(&format!("its last operation was step load (workflow-core/tests/foreign.rs:{line})")),
         "{}",
         reason.message
     );
@@ -220,7 +224,7 @@ fn beside_a_durable_wait_the_timer_of_another_runtime_is_caught_when_it_fires() 
     run.notices.wait();
     let State::Parked(reason) = run.go() else { panic!("caught") };
     assert_eq!(reason.code, "FOREIGN_AWAIT");
-    assert!(reason.message.contains("something outside of its steps woke it"), "{}", reason.message);
+    assert!(reason.message.contains("something that is no operation of its own woke it"), "{}", reason.message);
 }
 
 #[test]
@@ -240,7 +244,13 @@ fn beside_a_durable_wait_what_nobody_wakes_is_caught_when_the_wait_is_over() {
     run.now = due;
     let State::Parked(reason) = run.go() else { panic!("caught") };
     assert_eq!(reason.code, "FOREIGN_AWAIT");
-    assert!(reason.message.contains("no operation is pending, after sleep at"), "{}", reason.message);
+    assert!(
+        reason.message.contains(
+            "none of its operations is pending; its last operation was sleep (workflow-core/tests/foreign.rs:"
+        ),
+        "{}",
+        reason.message
+    );
 }
 
 #[test]

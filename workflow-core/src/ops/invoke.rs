@@ -71,8 +71,8 @@ impl Operation for Invoke {
             return Ok(());
         }
         Err(format!(
-            "invoke {} with another input (fingerprint {}, the code's is {asked}; for inputs that serialise in random \
-             order, as a HashMap does, set `lenient_inputs`)",
+            "invoke {} with another input (its fingerprint is {:.12}, that of the code's input {asked:.12}; for inputs \
+             that serialise in random order, as a HashSet does, set `lenient_inputs`)",
             self.workflow, recorded.input
         ))
     }

@@ -142,7 +142,7 @@ mod dropped_and_kept {
         let mut run = Run::new(|ctx| async move {
             drop(ctx.emit("told", &1));
             drop(ctx.invoke(Nothing, 1));
-            let _ = ctx.invoke(Nothing, 2).detached();
+            drop(ctx.invoke(Nothing, 2).detached());
             ctx.sleep(Duration::from_secs(1)).await?;
             Ok(json!(null))
         });
@@ -158,7 +158,7 @@ mod dropped_and_kept {
         let latch = Latch::default();
         let mut run = run_with(&latch, |ctx, latch| async move {
             tokio::select! {
-                _ = ctx.step("slow", async || Ok(latch.wait().await)) => panic!("it waits for ever"),
+                _ = ctx.step("slow", async || { latch.wait().await; Ok(()) }) => panic!("it waits for ever"),
                 slept = ctx.sleep(Duration::from_secs(1)) => slept?,
             }
             Ok(json!(ctx.step("next", async || Ok(2)).await?))
@@ -430,7 +430,11 @@ mod misuse {
     fn awaiting_an_operation_inside_a_body_is_refused_at_once() {
         let mut run = Run::new(|ctx| async move {
             let sleep = RefCell::new(Some(ctx.sleep(Duration::from_secs(1))));
-            ctx.step("outer", async || sleep.borrow_mut().take().expect("once").await).await?;
+            ctx.step("outer", async || {
+                let sleep = sleep.take().expect("once");
+                sleep.await
+            })
+            .await?;
             Ok(json!(null))
         });
         let message = failure(run.finish(), FailureKind::Misuse);
@@ -541,7 +545,11 @@ mod cancelled {
                 }),
                 async {
                     ctx.sleep(Duration::from_secs(1)).await?;
-                    ctx.step("later", async || Ok(begun.up())).await
+                    ctx.step("later", async || {
+                        begun.up();
+                        Ok(())
+                    })
+                    .await
                 }
             );
             assert!(b.expect_err("cancelled").is_cancelled());
@@ -610,7 +618,10 @@ mod cancelled {
         }
         let ran = Count::default();
         let mut run = run_with(&ran, |ctx, ran| async move {
-            let mut step = ctx.step("kept", async || Ok(ran.up()));
+            let mut step = ctx.step("kept", async || {
+                ran.up();
+                Ok(())
+            });
             let slept = {
                 let once = Once(&mut step, false);
                 let Either::Left((slept, _)) = select(ctx.sleep(HOUR), once).await else { panic!("never ready") };

@@ -178,7 +178,8 @@ fn asks(answers: &Answers, beside_a_wait: bool) -> Run {
         async move {
             if beside_a_wait {
                 let (slept, answer) = futures::join!(ctx.sleep(HOUR), answers.ask());
-                (slept?, answer?);
+                slept?;
+                answer?;
             } else {
                 answers.ask().await?;
             }
@@ -360,7 +361,9 @@ fn mutexes_between_branches_raise_no_alarm() {
             }
         };
         let (a, b, c) = tokio::join!(branch("a"), branch("b"), branch("c"));
-        (a?, b?, c?);
+        for result in [a, b, c] {
+            result?;
+        }
         Ok(json!(*lock.lock().await))
     });
 }
@@ -383,7 +386,9 @@ fn an_unfair_mutex_between_branches_of_a_fixed_order_raises_no_alarm() {
             }
         };
         let (a, b, c) = futures::join!(branch("a"), branch("b"), branch("c"));
-        (a?, b?, c?);
+        for result in [a, b, c] {
+            result?;
+        }
         Ok(json!(*lock.lock().await))
     });
 }
@@ -444,7 +449,8 @@ fn notify_semaphore_and_barrier_between_branches_raise_no_alarm() {
                 Ok::<_, Failure>(())
             }
         );
-        (a?, b?);
+        a?;
+        b?;
         Ok(json!("both"))
     });
 }

@@ -110,6 +110,7 @@ fn a_changed_name_parks_the_run_with_a_readable_difference() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the mistake that is caught")]
 fn foreign_awaits_are_caught_at_the_first_poll() {
     let mut run = Run::new(|_| async move {
         std::future::pending::<()>().await;

@@ -250,12 +250,7 @@ pub(crate) fn panicked(caught: guard::Caught) -> Failure {
 /// Encodes a value and reads it back, so that nothing is journaled that can't be read on replay.
 pub(crate) fn round_trip<T: Serialize + DeserializeOwned>(env: &dyn Env, value: &T) -> Result<(Payload, T), Failure> {
     let options = env.options();
-    let result = guard::catch(|| {
-        let payload = Payload::encode(options.codec, value, options.max_payload_bytes)?;
-        let back = payload.decode()?;
-        Ok::<_, crate::PayloadError>((payload, back))
-    });
-    match result {
+    match guard::catch(|| Payload::round_trip(options.codec, value, options.max_payload_bytes)) {
         Ok(Ok(pair)) => Ok(pair),
         Ok(Err(error)) => Err(Failure::misuse(format!("the step ran, but its outcome can't be journaled: {error}"))),
         Err(caught) => Err(panicked(caught).not_retryable()),

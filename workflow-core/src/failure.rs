@@ -85,6 +85,17 @@ fn yes() -> bool {
     true
 }
 
+/// The most levels of arrays and objects in details: JSON is read up to 127, and a failure may be inside of others.
+const MAX_DETAILS_DEPTH: usize = 100;
+
+fn nests_deeper(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(|item| nests_deeper(item, levels - 1)),
+        Value::Object(fields) => levels == 0 || fields.values().any(|field| nests_deeper(field, levels - 1)),
+        _ => false,
+    }
+}
+
 impl Failure {
     /// A retryable failure with this message.
     pub fn new(message: impl fmt::Display) -> Self {
@@ -135,9 +146,12 @@ impl Failure {
 
     /// Attaches a typed value that [`Failure::details`] gives back to whoever catches the failure.
     ///
-    /// A value that can't be serialised is noted among the causes instead.
+    /// A value that can't be serialised, or nests too deep to be read back, is noted among the causes instead.
     pub fn with_details<T: Serialize>(mut self, details: &T) -> Self {
         match serde_json::to_value(details) {
+            Ok(value) if nests_deeper(&value, MAX_DETAILS_DEPTH) => {
+                self.causes.push(format!("its details are left out: they nest deeper than {MAX_DETAILS_DEPTH} levels"));
+            }
             Ok(value) => self.details = Some(value),
             Err(e) => self.causes.push(format!("its details can't be serialised: {e}")),
         }

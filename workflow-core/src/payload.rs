@@ -7,6 +7,9 @@ use sha2::{Digest, Sha256};
 /// The largest payload by default, in bytes: 2 MiB.
 pub const DEFAULT_MAX_PAYLOAD_BYTES: usize = 2 * 1024 * 1024;
 
+/// The most levels of arrays and objects in JSON: what `serde_json` reads back without risking the stack.
+pub const MAX_DEPTH: usize = 127;
+
 /// How a payload's bytes are encoded. The tag is stored with every row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
@@ -78,6 +81,14 @@ pub enum PayloadError {
         /// The limit in bytes.
         limit_bytes: usize,
     },
+    /// The value's JSON nests deeper than it could be read back.
+    #[error(
+        "the value of type {type_name} nests deeper than {MAX_DEPTH} levels of arrays and objects: flatten it, or store it elsewhere and pass a reference"
+    )]
+    TooDeep {
+        /// The Rust type.
+        type_name: &'static str,
+    },
     /// The codec tag isn't known to this version or isn't compiled in.
     #[error("the payload has codec tag {0}, which this build can't read: enable its feature or deploy a newer version")]
     UnknownCodec(i16),
@@ -88,7 +99,8 @@ impl Payload {
     ///
     /// # Errors
     ///
-    /// [`PayloadError::Encode`] when serde refuses the value, [`PayloadError::TooLarge`] above `limit_bytes`.
+    /// [`PayloadError::Encode`] when serde refuses the value, [`PayloadError::TooLarge`] above `limit_bytes`,
+    /// [`PayloadError::TooDeep`] above [`MAX_DEPTH`].
     pub fn encode<T: Serialize + ?Sized>(codec: Codec, value: &T, limit_bytes: usize) -> Result<Self, PayloadError> {
         let refuse = |reason: String| PayloadError::Encode { type_name: std::any::type_name::<T>(), reason };
         let bytes = match codec {
@@ -103,7 +115,33 @@ impl Payload {
         if bytes.len() > limit_bytes {
             return Err(PayloadError::TooLarge { size_bytes: bytes.len(), limit_bytes });
         }
+        if codec == Codec::Json && nests_too_deep(&bytes) {
+            return Err(PayloadError::TooDeep { type_name: std::any::type_name::<T>() });
+        }
         Ok(Self { codec: codec.tag(), bytes })
+    }
+
+    /// Encodes `value` and reads it back, so that nothing is stored that nobody can read: a NaN, which JSON doesn't
+    /// have, or a type that serialises as something else than it deserialises from.
+    ///
+    /// # Errors
+    ///
+    /// As [`Payload::encode`]; [`PayloadError::Encode`] for what can't be read back.
+    pub fn round_trip<T: Serialize + DeserializeOwned>(
+        codec: Codec,
+        value: &T,
+        limit_bytes: usize,
+    ) -> Result<(Self, T), PayloadError> {
+        let payload = Self::encode(codec, value, limit_bytes)?;
+        match payload.decode() {
+            Ok(back) => Ok((payload, back)),
+            Err(error) => {
+                let null = error.to_string().contains("invalid type: null");
+                let hint = if null { "; JSON has neither NaN nor infinity, they become null" } else { "" };
+                let reason = format!("it couldn't be read back ({error}{hint})");
+                Err(PayloadError::Encode { type_name: std::any::type_name::<T>(), reason })
+            }
+        }
     }
 
     /// Encodes `value` as JSON with the default limit.
@@ -175,6 +213,30 @@ impl Payload {
     }
 }
 
+/// Whether JSON text nests deeper than [`MAX_DEPTH`]. Each level takes two bytes, so short text is never looked at.
+fn nests_too_deep(json: &[u8]) -> bool {
+    if json.len() <= 2 * MAX_DEPTH {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return true;
+                }
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
 impl std::fmt::Debug for Payload {
     // Payloads may hold secrets and end up in logs through `Debug`: only the size is shown.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -220,6 +282,19 @@ mod tests {
         assert_eq!(payload.decode::<(u32, String, Option<f64>)>(), Ok(value));
         let longer = Payload { bytes: [payload.bytes, vec![0]].concat(), ..payload };
         assert!(longer.decode::<(u32, String, Option<f64>)>().is_err());
+    }
+
+    #[test]
+    fn what_could_not_be_read_back_is_refused() {
+        let nested = |levels| (0..levels).fold(serde_json::Value::Null, |inner, _| serde_json::json!([inner, "[{\"["]));
+        let encode = |levels| Payload::encode(Codec::Json, &nested(levels), 1 << 20);
+        let deepest = encode(MAX_DEPTH).expect("is just readable");
+        assert!(deepest.decode::<serde_json::Value>().is_ok());
+        let error = encode(MAX_DEPTH + 1).expect_err("isn't readable");
+        assert!(matches!(error, PayloadError::TooDeep { .. }), "{error}");
+        assert!(error.to_string().contains("deeper than 127 levels"), "{error}");
+        assert!(Payload::round_trip(Codec::Json, &1.5, 100).is_ok());
+        assert!(Payload::round_trip(Codec::Json, &f64::NAN, 100).is_err());
     }
 
     #[test]

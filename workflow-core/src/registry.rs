@@ -58,8 +58,9 @@ impl<W: Workflow> AnyWorkflow for Erased<W> {
         Ok(Box::pin(async move {
             let output = workflow.call(ctx, input).await?;
             let options = env.options();
-            Payload::encode(options.codec, &output, options.max_payload_bytes)
-                .map_err(|error| Failure::misuse(format!("the workflow's output can't be stored: {error}")))
+            Payload::round_trip(options.codec, &output, options.max_payload_bytes)
+                .map(|(payload, _)| payload)
+                .map_err(|error| Failure::misuse(format!("the workflow ran, but its output can't be stored: {error}")))
         }))
     }
 }

@@ -105,6 +105,10 @@ impl RetryPolicy {
         if attempt >= self.attempts {
             return None;
         }
+        if self.base.is_zero() {
+            // Zero times an overflow would be no number, and that the cap.
+            return Some(Duration::ZERO);
+        }
         let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
         let seconds = (self.base.as_secs_f64() * self.factor.powi(exponent)).min(self.cap.as_secs_f64());
         let seconds = if self.jitter { seconds * random.clamp(0.0, 1.0) } else { seconds };
@@ -124,6 +128,7 @@ mod tests {
         assert_eq!(delays, [Some(1), Some(2), Some(3), Some(3), None]);
         let forever = RetryPolicy::default().forever();
         assert_eq!(forever.delay(u32::MAX - 1, 1.0), Some(Duration::from_secs(300)));
+        assert_eq!(RetryPolicy::exponential(Duration::ZERO).forever().delay(5_000, 1.0), Some(Duration::ZERO));
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl Ctx {
 
     fn invoke_at<W: Workflow>(&self, site: &'static Location<'static>, _: W, input: &W::Input) -> Child<W::Output> {
         let options = self.inner.env.options();
-        let encoded = Payload::encode(options.codec, input, options.max_payload_bytes);
+        let encoded = Payload::round_trip(options.codec, input, options.max_payload_bytes).map(|(payload, _)| payload);
         let depth = self.inner.info.depth + 1;
         let command = Invoke {
             parent: self.run_id(),

@@ -185,7 +185,7 @@ pub(crate) fn check_duration(what: &str, duration: Duration) -> Result<(), Failu
     Ok(())
 }
 
-/// Microseconds of a checked duration.
+/// Microseconds of a checked duration, rounded up, so that nothing is early.
 pub(crate) fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+    i64::try_from(duration.as_nanos().div_ceil(1_000)).unwrap_or(i64::MAX)
 }

@@ -25,7 +25,7 @@ use workflow_core::{Codec, ExecutorId, Payload, RunId, Store, StoreError, Timest
 
 use crate::batch::Batcher;
 use crate::error::{Error, Misuse};
-use crate::executor::Engine;
+use crate::executor::{Engine, Hold};
 use watch::Watch;
 
 /// How long ended runs and emitted events are kept by default.
@@ -267,18 +267,17 @@ impl Client {
 
     /// Creates one run, as part of a batch, started at once where this client's executor has room.
     pub(crate) async fn create(&self, mut run: NewRun) -> Result<RunId, Error> {
-        let queue = run.queue.clone();
         let id = run.invoke_id.clone();
-        let eager = self.inner.engine.as_ref().filter(|_| run.delay.is_none());
-        run.owner = eager.and_then(|engine| engine.reserve(&run));
-        let local = run.owner.map(|executor| (executor, run.clone()));
-        let outcome = self.inner.creates.call(run).await;
-        if let (Some(engine), Some((executor, run))) = (eager, local) {
-            match self.owned_since(&outcome, executor, run.id).await {
-                Some(created_at) => engine.begin(run, executor, created_at),
-                None => engine.release(&queue),
+        let engine = self.inner.engine.clone().filter(|_| run.delay.is_none());
+        let outcome = match engine.and_then(|engine| engine.reserve(&run).map(|place| (engine, place))) {
+            None => self.inner.creates.call(run).await,
+            Some((engine, place)) => {
+                run.owner = Some(place.0);
+                // The caller may stop waiting, but whoever owns a run has to begin it.
+                let (client, runtime) = (self.clone(), engine.shared.env.runtime.clone());
+                runtime.spawn(async move { client.create_owned(&engine, place, run).await }).await.ok().flatten()
             }
-        }
+        };
         match outcome.ok_or(Error::ShuttingDown)?? {
             CreateOutcome::Created(created) => Ok(created.id),
             CreateOutcome::Existing(existing) => Ok(existing),
@@ -286,6 +285,21 @@ impl Client {
                 Err(StoreError::Conflict { index: 0, id: id.unwrap_or_default(), existing }.into())
             }
         }
+    }
+
+    /// Creates a run as owned by this client's executor, and begins it.
+    async fn create_owned(
+        &self,
+        engine: &Engine,
+        (executor, hold): (ExecutorId, Hold),
+        run: NewRun,
+    ) -> Option<Result<CreateOutcome, StoreError>> {
+        let outcome = self.inner.creates.call(run.clone()).await;
+        match self.owned_since(&outcome, executor, run.id).await {
+            Some(created_at) => engine.begin(run, (executor, hold), created_at),
+            None => engine.release(&run.queue, hold),
+        }
+        outcome
     }
 
     /// Since when the run is owned by our executor, if it is. A repeated creation answers that the run exists: it may

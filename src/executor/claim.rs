@@ -1,5 +1,6 @@
 //! Claiming: asks the store for runs whenever there is room and a reason to look.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,15 +10,27 @@ use workflow_core::store::Claim;
 
 use super::commit::pause;
 use super::engine::Engine;
+use super::gate::{Gate, Hold};
 use super::shared::Msg;
 
 /// The most runs of one claim.
 const MAX_CLAIM: usize = 500;
 
+/// What came of a claim.
+enum Look {
+    /// A queue may have more, and there is room for it.
+    More,
+    /// Nothing was found, and not every queue was looked at.
+    Elsewhere,
+    /// There is nothing to do for now.
+    Nothing,
+}
+
 /// Looks for work until the executor closes.
 pub(crate) async fn run(engine: Arc<Engine>) {
     let mut delay = Duration::from_millis(10);
     let mut again = true;
+    let mut elsewhere = 0;
     loop {
         if !again {
             engine.wait_for_work().await;
@@ -26,8 +39,9 @@ pub(crate) async fn run(engine: Arc<Engine>) {
             return;
         }
         match once(&engine).await {
-            Ok(more) => {
-                again = more;
+            Ok(look) => {
+                elsewhere = if matches!(look, Look::Elsewhere) { elsewhere + 1 } else { 0 };
+                again = matches!(look, Look::More) || (1..engine.gates.len()).contains(&elsewhere);
                 delay = Duration::from_millis(10);
             }
             Err(StoreError::LeaseLost(executor)) => {
@@ -43,8 +57,8 @@ pub(crate) async fn run(engine: Arc<Engine>) {
     }
 }
 
-/// Claims once. Returns whether there may be more and there is room for it.
-async fn once(engine: &Arc<Engine>) -> Result<bool, StoreError> {
+/// Claims once.
+async fn once(engine: &Arc<Engine>) -> Result<Look, StoreError> {
     let shared = &engine.shared;
     let resident = shared.resident.load(Ordering::Acquire);
     let memory = engine.max_resident.saturating_sub(resident);
@@ -55,66 +69,61 @@ async fn once(engine: &Arc<Engine>) -> Result<bool, StoreError> {
             let share = (engine.max_resident / 10).clamp(1, 500).div_ceil(drivers);
             (0..drivers).for_each(|driver| shared.tell(driver, Msg::Evict(share)));
         }
-        return Ok(false);
+        return Ok(Look::Nothing);
     }
-    let mut left = memory.min(MAX_CLAIM);
-    let mut queues = Vec::new();
-    let mut reserved = Vec::new();
-    for gate in engine.gates_in_turn() {
-        let room = gate.reserve(left);
-        left -= room;
-        if room > 0 {
-            queues.push((gate.name.clone(), u32::try_from(room).unwrap_or(u32::MAX)));
-            reserved.push((gate, room));
-        }
+    let (reserved, skipped) = reserve(engine, memory.min(MAX_CLAIM));
+    if reserved.is_empty() {
+        return Ok(Look::Nothing);
     }
-    if queues.is_empty() {
-        return Ok(false);
-    }
+    let room_of =
+        |(gate, _, room): &(Arc<Gate>, Hold, usize)| (gate.name.clone(), u32::try_from(*room).unwrap_or(u32::MAX));
+    let queues = reserved.iter().map(room_of).collect();
     let executor = engine.life.executor();
-    let claim = Claim { executor, queues, workflows: engine.workflows.clone() };
-    let generation = engine.generation();
-    let result = shared.env.store.claim(&claim).await;
-    let claimed = match result {
+    let claimed = match shared.env.store.claim(&Claim { executor, queues, workflows: engine.workflows.clone() }).await {
         Ok(claimed) => claimed,
         Err(error) => {
-            give_back(engine, generation, reserved, |_| 0);
+            for (gate, hold, room) in reserved {
+                shared.give_back_quietly(&gate, hold, room);
+            }
             return Err(error);
         }
     };
     shared.clock.learn(claimed.now);
-    let mut full = false;
-    for (gate, room) in &reserved {
-        full |= claimed.runs.iter().filter(|run| run.queue == gate.name).count() == *room;
-    }
-    let count = |name: &str| claimed.runs.iter().filter(|run| run.queue == name).count();
-    let counts: Vec<usize> = reserved.iter().map(|(gate, _)| count(&gate.name)).collect();
-    let mut counts = counts.into_iter();
-    give_back(engine, generation, reserved, |_| counts.next().unwrap_or(0));
-    if engine.generation() != generation {
-        // The lease was lost meanwhile; whoever took the runs over has them.
-        return Ok(true);
+    let mut look = if skipped && claimed.runs.is_empty() { Look::Elsewhere } else { Look::Nothing };
+    let mut holds = HashMap::new();
+    for (gate, hold, room) in reserved {
+        let used = claimed.runs.iter().filter(|run| run.queue == gate.name).count();
+        if used >= room {
+            look = Look::More;
+        }
+        if used < room {
+            shared.give_back_quietly(&gate, hold, room - used);
+        }
+        holds.insert(gate.name.clone(), hold);
     }
     for run in claimed.runs {
-        shared.load(run, executor);
-    }
-    Ok(full)
-}
-
-/// Gives back the places that weren't used, unless the gates were cleared meanwhile.
-fn give_back(
-    engine: &Engine,
-    generation: u64,
-    reserved: Vec<(Arc<super::gate::Gate>, usize)>,
-    mut used: impl FnMut(&str) -> usize,
-) {
-    if engine.generation() != generation {
-        return;
-    }
-    for (gate, room) in reserved {
-        let unused = room - used(&gate.name).min(room);
-        if unused > 0 {
-            engine.shared.give_back_quietly(&gate, unused);
+        // In a life that is over by now the hold is void, and the run isn't taken up.
+        if let Some(hold) = holds.get(&run.queue) {
+            shared.load(run, executor, *hold);
         }
     }
+    Ok(look)
+}
+
+/// Takes places for up to `left` runs: every queue its share, and the later ones what the earlier have no use for.
+/// Says whether there was too little for all of them.
+fn reserve(engine: &Engine, mut left: usize) -> (Vec<(Arc<Gate>, Hold, usize)>, bool) {
+    let gates = engine.gates_in_turn();
+    let mut skipped = false;
+    let mut reserved = Vec::new();
+    for (index, gate) in gates.iter().enumerate() {
+        let share = left.div_ceil(gates.len() - index);
+        skipped |= share == 0;
+        let (hold, room) = gate.reserve(share);
+        left -= room;
+        if room > 0 {
+            reserved.push((gate.clone(), hold, room));
+        }
+    }
+    (reserved, skipped)
 }

@@ -19,7 +19,7 @@ use workflow_core::store::{ClaimedRun, Mail, Message, ParkReason, Then, Turn, Wa
 use workflow_core::{ExecutorId, RunId, Timestamp};
 
 use super::clock::local;
-use super::gate::Gate;
+use super::gate::{Gate, Hold};
 use super::shared::{CommitAnswer, Msg, Outgoing, Shared, Tag};
 
 struct Resident {
@@ -27,8 +27,8 @@ struct Resident {
     executor: ExecutorId,
     tag: Tag,
     gate: Arc<Gate>,
-    /// Holds a place in its queue.
-    active: bool,
+    /// Its place in its queue, while it is active.
+    place: Option<Hold>,
     /// Waits for a place.
     queued: bool,
     /// When it became idle.
@@ -57,9 +57,13 @@ pub(crate) struct Driver {
     /// By time: since when a run is idle.
     idle: BTreeSet<(Instant, RunId)>,
     early: HashMap<RunId, Early>,
+    /// Runs that were claimed again before the answer came that they had left.
+    returning: HashMap<RunId, (ClaimedRun, ExecutorId, Hold)>,
     dirty: Vec<RunId>,
     out: Vec<Outgoing>,
-    closing: Option<tokio::sync::oneshot::Sender<()>>,
+    /// Nothing new begins any more.
+    closing: bool,
+    closed: Option<tokio::sync::oneshot::Sender<()>>,
 }
 
 impl Driver {
@@ -72,9 +76,11 @@ impl Driver {
             timers: BTreeSet::new(),
             idle: BTreeSet::new(),
             early: HashMap::new(),
+            returning: HashMap::new(),
             dirty: Vec::new(),
             out: Vec::new(),
-            closing: None,
+            closing: false,
+            closed: None,
         }
     }
 
@@ -119,7 +125,7 @@ impl Driver {
 
     fn handle(&mut self, msg: Msg) {
         match msg {
-            Msg::Load(run, executor) => self.take_up(*run, executor),
+            Msg::Load(run, executor, hold) => self.take_up(*run, executor, hold),
             Msg::Committed(answers) => answers.into_iter().for_each(|(tag, answer)| self.committed(tag, answer)),
             Msg::Mail(mail) => mail.into_iter().for_each(|mail| self.deliver(mail)),
             Msg::Notice(tag, notice) => {
@@ -130,18 +136,21 @@ impl Driver {
                     self.touch(tag.run);
                 }
             }
-            Msg::Place(tag, gate) => match self.resident(tag) {
+            Msg::Place(tag, gate, hold) => match self.resident(tag) {
                 Some(resident) => {
                     resident.queued = false;
-                    resident.active = true;
+                    resident.place = Some(hold);
                     self.touch(tag.run);
                 }
                 // The run left while it waited.
-                None => self.shared.give_back(&gate, 1),
+                None => self.shared.give_back(&gate, hold, 1),
             },
             Msg::Evict(count) => self.evict(count),
             Msg::Stop => {}
-            Msg::Close(done) => self.closing = Some(done),
+            Msg::Close(done) => {
+                self.closing = true;
+                self.closed = Some(done);
+            }
             Msg::DropAll(done) => {
                 self.drop_all();
                 let _ = done.send(());
@@ -166,7 +175,7 @@ impl Driver {
         self.out.push(Outgoing { driver: self.index, executor, tag, turn });
     }
 
-    fn take_up(&mut self, run: ClaimedRun, executor: ExecutorId) {
+    fn take_up(&mut self, run: ClaimedRun, executor: ExecutorId, hold: Hold) {
         let id = run.id;
         let tag = Tag { run: id, stay: self.shared.stays.fetch_add(1, Ordering::Relaxed) };
         let Some(gate) = self.shared.gates.get(&run.queue).cloned() else {
@@ -179,10 +188,15 @@ impl Driver {
             self.shared.resident.fetch_sub(1, Ordering::AcqRel);
             return;
         }
-        if self.closing.is_some() || self.runs.contains_key(&id) {
+        if self.runs.get(&id).is_some_and(|resident| resident.leaving) {
+            // A message has made it ready again, and the claim was faster than the answer that it has hung up.
+            self.returning.insert(id, (run, executor, hold));
+            return;
+        }
+        if self.closing || self.runs.contains_key(&id) {
             // It is handed over with everything else, or is here already.
             self.shared.resident.fetch_sub(1, Ordering::AcqRel);
-            self.shared.give_back(&gate, 1);
+            self.shared.give_back(&gate, hold, 1);
             return;
         }
         let (parent, inbox) = (run.parent.clone(), run.inbox.clone());
@@ -197,7 +211,7 @@ impl Driver {
                     executor,
                     tag,
                     gate,
-                    active: true,
+                    place: Some(hold),
                     queued: false,
                     idle_since: None,
                     wake_at: None,
@@ -212,7 +226,7 @@ impl Driver {
                 let turn = refuse(id, position, parent.as_ref(), &inbox, reason);
                 self.send(executor, tag, turn);
                 self.shared.resident.fetch_sub(1, Ordering::AcqRel);
-                self.shared.give_back(&gate, 1);
+                self.shared.give_back(&gate, hold, 1);
             }
         }
     }
@@ -357,19 +371,11 @@ impl Driver {
             if resident.leaving {
                 continue;
             }
-            if !resident.active {
-                if !resident.queued {
-                    if resident.gate.enter((self.index, resident.tag)) {
-                        resident.active = true;
-                    } else {
-                        resident.queued = true;
-                    }
-                }
-                if !resident.active {
-                    continue;
-                }
+            if resident.place.is_none() && !resident.queued {
+                resident.place = resident.gate.enter((self.index, resident.tag));
+                resident.queued = resident.place.is_none();
             }
-            if self.closing.is_none() {
+            if resident.place.is_some() && !self.closing {
                 self.drive(run);
             }
         }
@@ -385,7 +391,16 @@ impl Driver {
             at.into_iter().chain(wake.after).min().is_some_and(|wait| wait > linger)
         };
         match next {
-            Next::Running => {}
+            Next::Running => {
+                // A timer may end while bodies run. What is due and not done waits for a commit that is under way.
+                let due = resident.machine.next_due().filter(|at| *at > now && !resident.machine.is_committing());
+                if let (Some(at), true) = (due, due != resident.wake_at) {
+                    if let Some(old) = resident.wake_at.replace(at) {
+                        self.timers.remove(&(old, run));
+                    }
+                    self.timers.insert((at, run));
+                }
+            }
             Next::Commit { mut turn, idle } => {
                 if let (Then::Keep, Some(wake)) = (&turn.then, idle.filter(too_far)) {
                     turn.then = Then::HangUp { seen: resident.machine.seen(), wake };
@@ -396,7 +411,7 @@ impl Driver {
                 self.send(executor, tag, *turn);
             }
             Next::Blocked(wake) => {
-                resident.active = false;
+                let place = resident.place.take();
                 let gate = resident.gate.clone();
                 if let Some(old) = resident.wake_at.take() {
                     self.timers.remove(&(old, run));
@@ -413,7 +428,9 @@ impl Driver {
                         self.timers.insert((at, run));
                     }
                 }
-                self.shared.give_back(&gate, 1);
+                if let Some(hold) = place {
+                    self.shared.give_back(&gate, hold, 1);
+                }
             }
         }
     }
@@ -426,14 +443,22 @@ impl Driver {
             self.timers.remove(&(at, run));
         }
         self.shared.resident.fetch_sub(1, Ordering::AcqRel);
-        if resident.active {
-            self.shared.give_back(&resident.gate, 1);
-        } else {
-            self.shared.room.notify_one();
+        match resident.place {
+            Some(hold) => self.shared.give_back(&resident.gate, hold, 1),
+            None => self.shared.room.notify_one(),
+        }
+        if let Some((run, executor, hold)) = self.returning.remove(&run) {
+            self.take_up(run, executor, hold);
         }
     }
 
     fn drop_all(&mut self) {
+        for (run, _, hold) in std::mem::take(&mut self.returning).into_values() {
+            self.shared.resident.fetch_sub(1, Ordering::AcqRel);
+            if let Some(gate) = self.shared.gates.get(&run.queue) {
+                self.shared.give_back(gate, hold, 1);
+            }
+        }
         let runs: Vec<RunId> = self.runs.keys().copied().collect();
         for run in runs {
             self.leave(run);
@@ -445,9 +470,9 @@ impl Driver {
     }
 
     fn finish_closing(&mut self) {
-        if self.closing.is_some() && self.runs.values().all(|r| !r.machine.is_committing() && !r.leaving) {
+        if self.closed.is_some() && self.runs.values().all(|r| !r.machine.is_committing() && !r.leaving) {
             self.drop_all();
-            if let Some(done) = self.closing.take() {
+            if let Some(done) = self.closed.take() {
                 let _ = done.send(());
             }
         }

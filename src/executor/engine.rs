@@ -1,6 +1,6 @@
 //! What the tasks of one executor share: when to look for work, when to beat, when to end.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,8 +27,6 @@ pub(crate) struct Engine {
     pub(crate) work: Notify,
     pub(crate) letters: Notify,
     pub(crate) due: Mutex<Option<Timestamp>>,
-    /// Counts the times all runs were dropped.
-    pub(crate) drops: AtomicU64,
     pub(crate) turn: AtomicUsize,
     pub(crate) closing: AtomicBool,
     pub(crate) closed: watch::Sender<bool>,
@@ -95,7 +93,7 @@ impl Engine {
     #[expect(clippy::disallowed_methods, reason = "the heartbeat's interval")]
     pub(crate) async fn next_beat(&self) {
         let idle = self.shared.resident.load(Ordering::Acquire) == 0;
-        let wait = if idle { self.heartbeat.max(self.lease * 2 / 5) } else { self.heartbeat };
+        let wait = if idle { self.heartbeat.max(self.lease / 5 * 2) } else { self.heartbeat };
         let step = self.heartbeat.min(wait);
         tokio::time::sleep(step).await;
         if wait > step && self.shared.resident.load(Ordering::Acquire) == 0 {
@@ -113,14 +111,9 @@ impl Engine {
         self.shared.drivers.get().map_or(0, Vec::len)
     }
 
-    pub(crate) fn generation(&self) -> u64 {
-        self.drops.load(Ordering::Acquire)
-    }
-
     /// Forgets every run and every place in the queues.
     pub(crate) async fn drop_all(&self) {
         self.life.end();
-        self.drops.fetch_add(1, Ordering::AcqRel);
         super::lease::drop_runs(self).await;
         self.gates.iter().for_each(|gate| gate.clear());
     }

@@ -1,6 +1,6 @@
 //! One life of an executor: from its registration to the loss of its lease, and the next.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 use workflow_core::ExecutorId;
@@ -10,12 +10,14 @@ use super::env::ProcessEnv;
 /// Which life it is, and whether it is over.
 pub(crate) struct Life {
     env: Arc<ProcessEnv>,
+    /// The last life that was told to be over.
+    over: Mutex<Option<ExecutorId>>,
     lost: Notify,
 }
 
 impl Life {
     pub(crate) fn new(env: Arc<ProcessEnv>) -> Self {
-        Self { env, lost: Notify::new() }
+        Self { env, over: Mutex::new(None), lost: Notify::new() }
     }
 
     /// The id of the current life.
@@ -25,14 +27,19 @@ impl Life {
 
     /// The lease of `executor` is lost; told again and again is told once.
     pub(crate) fn lose(&self, executor: ExecutorId) {
-        if self.executor() == executor {
-            self.lost.notify_one();
-        }
+        *self.over.lock().unwrap_or_else(PoisonError::into_inner) = Some(executor);
+        self.lost.notify_one();
     }
 
     /// Resolves when the current life is over.
     pub(crate) async fn lost(&self) {
-        self.lost.notified().await;
+        loop {
+            self.lost.notified().await;
+            // Told late, it is about a life that was over before.
+            if *self.over.lock().unwrap_or_else(PoisonError::into_inner) == Some(self.executor()) {
+                return;
+            }
+        }
     }
 
     /// Ends the current life: whatever was claimed or made in it is void.

@@ -41,6 +41,7 @@ use driver::Driver;
 pub(crate) use engine::Engine;
 use env::ProcessEnv;
 use gate::Gate;
+pub(crate) use gate::Hold;
 use life::Life;
 use shared::{Msg, Shared};
 
@@ -159,7 +160,6 @@ impl Executor {
             work: Notify::new(),
             letters: Notify::new(),
             due: Mutex::new(None),
-            drops: AtomicU64::new(0),
             turn: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             closed: watch::Sender::new(false),
@@ -216,7 +216,10 @@ impl Executor {
     /// [`Error::Store`] when the store can't be told; the runs are taken over when the lease has run out, then.
     pub async fn shutdown(mut self) -> Result<(), Error> {
         self.engine.closing.store(true, Ordering::Release);
-        self.engine.drain().await;
+        // After a lease without an answer nothing of ours can be written any more.
+        if tokio::time::timeout(self.engine.lease, self.engine.drain()).await.is_err() {
+            tracing::warn!("commits are still under way after a whole lease: closing without them");
+        }
         let closed = self.engine.shared.env.store.close(self.engine.life.executor()).await;
         self.stop();
         for task in std::mem::take(&mut self.tasks) {
@@ -247,24 +250,26 @@ impl Drop for Executor {
 /// What a client of this executor needs to start a run at once.
 impl Engine {
     /// Takes a place for a new run, if there is room in memory and in its queue.
-    pub(crate) fn reserve(&self, run: &NewRun) -> Option<ExecutorId> {
+    pub(crate) fn reserve(&self, run: &NewRun) -> Option<(ExecutorId, Hold)> {
         let known = self.workflows.iter().any(|(name, version)| *name == run.workflow && *version == run.version);
         if !known || self.closing() || self.shared.resident.load(Ordering::Acquire) >= self.max_resident {
             return None;
         }
         let gate = self.shared.gates.get(&run.queue)?;
-        (gate.reserve(1) == 1).then(|| self.life.executor())
+        let executor = self.life.executor();
+        let (hold, room) = gate.reserve(1);
+        (room == 1).then_some((executor, hold))
     }
 
     /// Gives a reserved place back.
-    pub(crate) fn release(&self, queue: &str) {
+    pub(crate) fn release(&self, queue: &str, hold: Hold) {
         if let Some(gate) = self.shared.gates.get(queue) {
-            self.shared.give_back(gate, 1);
+            self.shared.give_back(gate, hold, 1);
         }
     }
 
     /// Begins a run that was created as owned.
-    pub(crate) fn begin(&self, run: NewRun, executor: ExecutorId, created_at: Timestamp) {
+    pub(crate) fn begin(&self, run: NewRun, (executor, hold): (ExecutorId, Hold), created_at: Timestamp) {
         let run = ClaimedRun {
             id: run.id,
             workflow: run.workflow,
@@ -278,6 +283,6 @@ impl Engine {
             journal: Ok(Vec::new()),
             inbox: Vec::new(),
         };
-        self.shared.load(run, executor);
+        self.shared.load(run, executor, hold);
     }
 }

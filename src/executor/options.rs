@@ -8,6 +8,7 @@ use std::time::Duration;
 use workflow_core::env::MachineOptions;
 use workflow_core::ids::check_name;
 use workflow_core::registry::{AnyWorkflow, Erased};
+use workflow_core::retry::MAX_DURATION;
 use workflow_core::{Codec, Store, Workflow};
 
 use super::Executor;
@@ -147,7 +148,7 @@ impl Builder {
     /// How long the store waits for a sign of life before others take this executor's runs over, and how often it
     /// gives one. Default: 5 s and 1 s. `heartbeat` must be at most a third of `lease`.
     pub fn lease(mut self, lease: Duration, heartbeat: Duration) -> Self {
-        if heartbeat.is_zero() || lease < heartbeat * 3 {
+        if heartbeat.is_zero() || lease / 3 < heartbeat {
             self.problem.get_or_insert(Misuse::ShortLease { lease, heartbeat }.into());
         }
         self.options.lease = lease;
@@ -158,13 +159,14 @@ impl Builder {
     /// How long a waiting run stays in memory before it hangs up. A run that waits for a later time hangs up at
     /// once. Default: 10 s.
     pub fn linger(mut self, linger: Duration) -> Self {
-        self.options.linger = linger;
+        // Above, the end of it is no instant any more.
+        self.options.linger = linger.min(MAX_DURATION);
         self
     }
 
     /// How often the executor looks for work that no wake-up told of. Default: 5 s.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
-        self.options.poll = interval.max(Duration::from_millis(10));
+        self.options.poll = interval.clamp(Duration::from_millis(10), MAX_DURATION);
         self
     }
 
@@ -200,7 +202,7 @@ impl Builder {
 
     /// How often what has outlived its retention is deleted; `None` leaves that to others. Default: every minute.
     pub fn sweep_interval(mut self, interval: Option<Duration>) -> Self {
-        self.options.sweep = interval;
+        self.options.sweep = interval.map(|interval| interval.clamp(Duration::from_millis(10), MAX_DURATION));
         self
     }
 

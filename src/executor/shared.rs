@@ -13,7 +13,7 @@ use workflow_core::{ExecutorId, RunId, Timestamp};
 
 use super::clock::StoreClock;
 use super::env::ProcessEnv;
-use super::gate::{Gate, Waiter};
+use super::gate::{Gate, Hold, Waiter};
 use super::options::Registry;
 
 /// One stay of a run in this executor: answers to an earlier stay are ignored.
@@ -26,7 +26,7 @@ pub(crate) struct Tag {
 /// What a driver is told.
 pub(crate) enum Msg {
     /// Take a run up that was claimed in this life of the executor; its place in its queue is taken.
-    Load(Box<ClaimedRun>, ExecutorId),
+    Load(Box<ClaimedRun>, ExecutorId, Hold),
     /// Turns were committed or refused.
     Committed(Vec<(Tag, CommitAnswer)>),
     /// Messages for runs that may be here.
@@ -34,7 +34,7 @@ pub(crate) enum Msg {
     /// A body can go on, or something foreign woke a workflow.
     Notice(Tag, Notice),
     /// A place in its queue was given to a run.
-    Place(Tag, Arc<Gate>),
+    Place(Tag, Arc<Gate>, Hold),
     /// Hang up so many waiting runs: memory is needed.
     Evict(usize),
     /// Begin nothing new; say when no commit is under way, having dropped everything.
@@ -98,9 +98,9 @@ impl Shared {
         }
     }
 
-    pub(crate) fn load(&self, run: ClaimedRun, executor: ExecutorId) {
+    pub(crate) fn load(&self, run: ClaimedRun, executor: ExecutorId, hold: Hold) {
         self.resident.fetch_add(1, Ordering::AcqRel);
-        self.tell(self.driver_of(run.id), Msg::Load(Box::new(run), executor));
+        self.tell(self.driver_of(run.id), Msg::Load(Box::new(run), executor, hold));
     }
 
     pub(crate) fn mail(&self, mail: Vec<Mail>) {
@@ -114,20 +114,20 @@ impl Shared {
     }
 
     /// Gives back places that a claim didn't need: no reason to claim again.
-    pub(crate) fn give_back_quietly(&self, gate: &Arc<Gate>, count: usize) {
-        for (driver, tag) in gate.give_back(count) {
-            self.tell(driver, Msg::Place(tag, gate.clone()));
+    pub(crate) fn give_back_quietly(&self, gate: &Arc<Gate>, hold: Hold, count: usize) {
+        for (driver, tag) in gate.give_back(hold, count) {
+            self.tell(driver, Msg::Place(tag, gate.clone(), hold));
         }
     }
 
     /// Hands freed places to those who wait for one, and else to the next claim.
-    pub(crate) fn give_back(&self, gate: &Arc<Gate>, count: usize) {
-        let waiters: Vec<Waiter> = gate.give_back(count);
+    pub(crate) fn give_back(&self, gate: &Arc<Gate>, hold: Hold, count: usize) {
+        let waiters: Vec<Waiter> = gate.give_back(hold, count);
         if waiters.len() < count {
             self.room.notify_one();
         }
         for (driver, tag) in waiters {
-            self.tell(driver, Msg::Place(tag, gate.clone()));
+            self.tell(driver, Msg::Place(tag, gate.clone(), hold));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The Postgres store keeps the rules of every store: with all accelerators, with none on a pool of the user's, and when
+//! The Postgres store keeps the rules of every store: with all accelerators; and with none, on a pool of the user's, when
 //! every transaction is serializable.
 
 mod support;
@@ -15,19 +15,11 @@ workflow_core::store_conformance!(accelerated());
 mod plain {
     use super::*;
 
+    const SERIALIZABLE: &str = "ALTER DATABASE %I SET default_transaction_isolation = serializable";
+
     async fn plain() -> Harness {
-        Harness::start(Capabilities::NONE, "").await.on_a_pool_of_the_users().await
+        Harness::start(Capabilities::NONE, SERIALIZABLE).await.on_a_pool_of_the_users().await
     }
 
     workflow_core::store_conformance!(plain());
-}
-
-mod serializable {
-    use super::*;
-
-    async fn serializable() -> Harness {
-        Harness::start(Capabilities::NONE, "ALTER DATABASE %I SET default_transaction_isolation = serializable").await
-    }
-
-    workflow_core::store_conformance!(serializable());
 }

@@ -220,14 +220,11 @@ impl Machine {
     /// The turn under way is in the journal since `now`. Call [`Machine::drive`] afterwards.
     pub fn committed(&mut self, now: Timestamp) {
         let done = self.in_flight.take().unwrap_or_default();
-        let mut table = self.inner.table.borrow_mut();
         for pending in done.facts {
-            Self::keep(&mut self.journal, &mut self.journal_bytes, self.position, &pending.fact, now);
-            table.apply(self.position, pending, now);
+            self.keep(self.position, &pending.fact, now);
+            self.inner.table.borrow_mut().apply(self.position, pending, now);
             self.position += 1;
         }
-        drop(table);
-        self.trim();
     }
 
     /// The turn under way was refused: the store's clock is before its time. Drive again, later.
@@ -240,14 +237,20 @@ impl Machine {
         self.consumed_in_flight = self.consumed_before;
     }
 
-    fn keep(journal: &mut Vec<Entry>, bytes: &mut usize, position: u32, fact: &Fact, now: Timestamp) {
-        *bytes += fact.payload.bytes.len();
-        journal.push(Entry { position, fact: fact.clone(), version: ENTRY_VERSION, recorded_at: now });
+    fn keep(&mut self, position: u32, fact: &Fact, now: Timestamp) {
+        self.journal_bytes += fact.payload.bytes.len();
+        if self.needs_journal() {
+            self.journal.push(Entry { position, fact: fact.clone(), version: ENTRY_VERSION, recorded_at: now });
+        }
     }
 
     /// Without verification the journal is only needed for the messages of a divergence, so until it is replayed.
+    fn needs_journal(&self) -> bool {
+        self.inner.env.options().verify || self.inner.table.borrow().replaying
+    }
+
     fn trim(&mut self) {
-        if !self.inner.env.options().verify && !self.inner.table.borrow().replaying {
+        if !self.needs_journal() {
             self.journal = Vec::new();
         }
     }
@@ -520,14 +523,15 @@ impl Machine {
         let Some(result) = result else { return };
         let slot = table.slot.take();
         let waker = table.slot_waker.take();
+        drop(table);
         if let (Ok(now), Some(Slot { op, position, fact: Some(fact), .. })) = (result, slot) {
-            table.ops[op].settled = true;
-            Self::keep(&mut self.journal, &mut self.journal_bytes, position, &fact, now);
+            self.keep(position, &fact, now);
             let pending = Pending { fact, op: Some(op), effect: Effect::None, not_before: None };
+            let mut table = self.inner.table.borrow_mut();
+            table.ops[op].settled = true;
             table.apply(position, pending, now);
             self.position = position + 1;
         }
-        drop(table);
         guard::wake(&self.root, waker);
     }
 
@@ -566,6 +570,11 @@ impl Machine {
         if table.slot.as_ref().is_some_and(|slot| slot.fact.is_some()) {
             return Next::Running;
         }
+        if table.slot.as_ref().is_some_and(|slot| !slot.served) {
+            // The code was polled since it was offered, but not the attempt (the kept loser of a select, say): the
+            // rest of the run must not wait for that.
+            table.slot = None;
+        }
         if let Some(reason) = table.park.clone() {
             drop(table);
             return self.park(reason);
@@ -575,9 +584,12 @@ impl Machine {
                 if !table.ops[op].is_open() {
                     continue;
                 }
-                table.slot = Some(Slot { op, position: self.position, fact: None, done: Arc::default() });
+                let position = self.position;
+                table.slot = Some(Slot { op, position, served: false, fact: None, done: Arc::default() });
+                let place = table.ops[op].waker.take();
                 drop(table);
-                guard::wake(&self.root, [waker]);
+                guard::wake(&self.root, [Some(waker), place].into_iter().flatten());
+                self.woken = true;
                 return Next::Running;
             }
         }

@@ -65,6 +65,11 @@ impl Op {
         !self.resolved && !self.dropped
     }
 
+    /// Whether its body may have to run (again).
+    fn awaits_attempt(&self) -> bool {
+        self.is_open() && !self.settled && !self.running
+    }
+
     pub(crate) fn place(&self) -> String {
         format!("{}:{}", self.site.file(), self.site.line())
     }
@@ -103,6 +108,8 @@ pub(crate) struct Cancelled {
 pub(crate) struct Slot {
     pub op: usize,
     pub position: u32,
+    /// The attempt knows its place.
+    pub served: bool,
     pub fact: Option<Fact>,
     pub done: Arc<Mutex<Option<Result<Timestamp, StoreError>>>>,
 }
@@ -139,6 +146,8 @@ pub(crate) struct Table {
     pub released: Option<usize>,
     /// Steps whose body waits for permission.
     pub starting: Vec<usize>,
+    /// Steps whose next attempt has to wait, by time.
+    retries: BTreeSet<(Timestamp, usize)>,
     /// Steps whose body may begin when the code polls them now.
     opened: Vec<usize>,
     /// Who wants to know the identity of an operation that has none yet.
@@ -200,6 +209,7 @@ impl Table {
             ready: BTreeMap::new(),
             released: None,
             starting: Vec::new(),
+            retries: BTreeSet::new(),
             opened: Vec::new(),
             unnamed: Vec::new(),
             timers: BTreeSet::new(),
@@ -450,9 +460,16 @@ impl Table {
             }
             self.timers.pop_first();
         }
+        while let Some(&(_, index)) = self.retries.first() {
+            if self.ops[index].awaits_attempt() {
+                break;
+            }
+            self.retries.pop_first();
+        }
         let timer = self.timers.first().map(|&(due, _)| due);
-        let retry = self.starting.iter().filter_map(|&i| self.ops[i].retry_at).min();
-        timer.into_iter().chain(retry).min()
+        let retry = self.retries.first().map(|&(due, _)| due);
+        let starting = self.starting.iter().filter_map(|&i| self.ops[i].retry_at).min();
+        timer.into_iter().chain(retry).chain(starting).min()
     }
 
     /// Lets the bodies begin whose time has come. Returns who is to be woken.
@@ -461,15 +478,26 @@ impl Table {
         if self.dry {
             return wakers;
         }
+        while let Some(&(due, index)) = self.retries.first() {
+            if due > now {
+                break;
+            }
+            self.retries.pop_first();
+            self.starting.push(index);
+        }
         let mut later = Vec::new();
         for index in std::mem::take(&mut self.starting) {
             let barred = self.cancelling && !self.ops[index].shielded;
             let op = &mut self.ops[index];
-            if !op.is_open() || op.settled || op.running {
+            if !op.awaits_attempt() {
                 op.awaits_permission = false;
                 continue;
             }
-            if barred || op.key.is_none() || op.retry_at.is_some_and(|at| at > now) {
+            if let Some(due) = op.retry_at.filter(|&due| due > now) {
+                self.retries.insert((due, index));
+                continue;
+            }
+            if barred || op.key.is_none() {
                 later.push(index);
                 continue;
             }

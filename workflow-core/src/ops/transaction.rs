@@ -125,7 +125,7 @@ impl Attempt {
             };
             let fact = Fact { key: (*key).clone(), phase: Phase::Ok, payload: payload.clone(), mark: None };
             table.slot =
-                Some(Slot { op: self.index, position, fact: Some(fact.clone()), done: done.clone() });
+                Some(Slot { op: self.index, position, served: true, fact: Some(fact.clone()), done: done.clone() });
             fact
         };
         let (run, executor) = (self.inner.info.id, self.inner.env.executor());
@@ -183,9 +183,10 @@ impl Attempt {
         std::future::poll_fn(|cx| {
             let waker = cx.waker().clone();
             let mut table = self.inner.table.borrow_mut();
-            match &table.slot {
+            match &mut table.slot {
                 Some(slot) if slot.op == self.index && slot.fact.is_none() => {
                     queueing.served.set(true);
+                    slot.served = true;
                     return Poll::Ready(slot.position);
                 }
                 _ => {}

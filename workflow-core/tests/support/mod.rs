@@ -15,11 +15,16 @@ use workflow_core::replay::{Load, Machine, Next};
 use workflow_core::store::{Message, ParkReason, Then, Turn};
 use workflow_core::{Ctx, ExecutorId, Failure, MemoryStore, PayloadError, RunId, Store, Timestamp};
 
-pub struct TestEnv(pub MachineOptions);
+#[derive(Clone)]
+pub struct TestEnv {
+    pub options: MachineOptions,
+    /// What was spawned, and not run yet.
+    pub spawned: Arc<Mutex<Vec<SendFuture>>>,
+}
 
 impl Env for TestEnv {
     fn options(&self) -> &MachineOptions {
-        &self.0
+        &self.options
     }
     fn state(&self, _: TypeId) -> Option<Arc<dyn Any + Send + Sync>> {
         None
@@ -30,7 +35,9 @@ impl Env for TestEnv {
     fn timer(&self, _: Duration) -> SendFuture {
         Box::pin(std::future::pending())
     }
-    fn spawn(&self, _: SendFuture) {}
+    fn spawn(&self, task: SendFuture) {
+        self.spawned.lock().expect("no panic holds it").push(task);
+    }
     fn random(&self) -> f64 {
         0.5
     }
@@ -81,7 +88,7 @@ impl Notices {
         self.arrived.notify_all();
     }
 
-    fn take(&self) -> Vec<Notice> {
+    pub fn take(&self) -> Vec<Notice> {
         std::mem::take(&mut *self.queue.lock().expect("no panic holds it"))
     }
 
@@ -109,7 +116,7 @@ pub struct Run {
     pub turns: Vec<Turn>,
     pub id: RunId,
     pub mail: u64,
-    options: MachineOptions,
+    pub env: TestEnv,
 }
 
 #[derive(Debug)]
@@ -145,14 +152,15 @@ impl Run {
     ) -> Result<Self, ParkReason> {
         let id = RunId(uuid::Uuid::from_u128(7));
         let notices: Arc<Notices> = Arc::default();
-        let machine = load(workflow.clone(), journal.clone(), notices.clone(), &options)?;
-        Ok(Self { workflow, machine, journal, now: created(), notices, turns: Vec::new(), id, mail: 0, options })
+        let env = TestEnv { options, spawned: Arc::default() };
+        let machine = load(workflow.clone(), journal.clone(), notices.clone(), &env)?;
+        Ok(Self { workflow, machine, journal, now: created(), notices, turns: Vec::new(), id, mail: 0, env })
     }
 
     /// Drops everything but the journal and takes the run up again.
     pub fn hang_up(&mut self) {
-        self.machine = load(self.workflow.clone(), self.journal.clone(), self.notices.clone(), &self.options)
-            .expect("a good journal");
+        self.machine =
+            load(self.workflow.clone(), self.journal.clone(), self.notices.clone(), &self.env).expect("a good journal");
     }
 
     /// The journal's entries as `key phase`.
@@ -236,7 +244,7 @@ fn load(
     workflow: Arc<dyn AnyWorkflow>,
     journal: Vec<Entry>,
     notices: Arc<Notices>,
-    options: &MachineOptions,
+    env: &TestEnv,
 ) -> Result<Machine, ParkReason> {
     let info = RunInfo {
         id: RunId(uuid::Uuid::from_u128(7)),
@@ -247,7 +255,7 @@ fn load(
         created_at: created(),
         place: "test.rs:1",
     };
-    let env = Arc::new(TestEnv(options.clone()));
+    let env = Arc::new(env.clone());
     let notify = Arc::new(move |notice| notices.push(notice));
     let input = Payload::json(&()).expect("JSON");
     Machine::new(workflow, env, notify, Load { info, input, parent: None, journal, inbox: Vec::new(), mail: 0 })

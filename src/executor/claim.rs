@@ -33,6 +33,7 @@ pub(crate) async fn run(engine: Arc<Engine>) {
     let mut elsewhere = 0;
     loop {
         if !again {
+            elsewhere = 0;
             engine.wait_for_work().await;
         }
         if engine.closing() {

@@ -3,5 +3,6 @@
 mod support;
 
 mod executor;
+mod queue;
 mod sleep;
 mod step;

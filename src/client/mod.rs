@@ -28,6 +28,9 @@ use crate::error::{Error, Misuse};
 use crate::executor::{Engine, Hold};
 use watch::Watch;
 
+/// The answer to a creation.
+type Created = Result<CreateOutcome, StoreError>;
+
 /// How long ended runs and emitted events are kept by default.
 const RETAIN: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -48,7 +51,7 @@ pub(crate) struct Inner {
     pub(crate) codec: Codec,
     pub(crate) max_payload_bytes: usize,
     pub(crate) retain: Duration,
-    creates: Batcher<NewRun, Result<CreateOutcome, StoreError>>,
+    creates: Batcher<NewRun, Created>,
     sends: Batcher<NewMessage, Result<SendOutcome, StoreError>>,
     emits: Batcher<NewEvent, Result<(), StoreError>>,
     finds: Batcher<RunRef, Result<Option<RunRecord>, StoreError>>,
@@ -293,11 +296,16 @@ impl Client {
         engine: &Engine,
         (executor, hold): (ExecutorId, Hold),
         run: NewRun,
-    ) -> Option<Result<CreateOutcome, StoreError>> {
+    ) -> Option<Created> {
         let outcome = self.inner.creates.call(run.clone()).await;
         match self.owned_since(&outcome, executor, run.id).await {
-            Some(created_at) => engine.begin(run, (executor, hold), created_at),
-            None => engine.release(&run.queue, hold),
+            Ok(Some(created_at)) => engine.begin(run, (executor, hold), created_at),
+            Ok(None) => engine.release(&run.queue, hold),
+            Err(error) => {
+                tracing::warn!(run = %run.id, %error, "nobody knows whether a new run is owned");
+                engine.release(&run.queue, hold);
+                engine.life.lose(executor);
+            }
         }
         outcome
     }
@@ -306,17 +314,18 @@ impl Client {
     /// be the first try that made it ours.
     async fn owned_since(
         &self,
-        outcome: &Option<Result<CreateOutcome, StoreError>>,
+        outcome: &Option<Created>,
         executor: ExecutorId,
         run: RunId,
-    ) -> Option<Timestamp> {
+    ) -> Result<Option<Timestamp>, Error> {
         match outcome {
-            Some(Ok(CreateOutcome::Created(created))) => created.owned.then_some(created.created_at),
+            Some(Ok(CreateOutcome::Created(created))) => Ok(created.owned.then_some(created.created_at)),
             Some(Ok(CreateOutcome::Existing(existing))) if *existing == run => {
-                let record = self.lookup(RunRef::Id(run)).await.ok()??;
-                (record.owner == Some(executor)).then_some(record.created_at)
+                let record = self.lookup(RunRef::Id(run)).await?;
+                Ok(record.filter(|record| record.owner == Some(executor)).map(|record| record.created_at))
             }
-            _ => None,
+            Some(Err(error @ StoreError::Unknown(_))) => Err(error.clone().into()),
+            _ => Ok(None),
         }
     }
 
@@ -335,18 +344,37 @@ impl Client {
     }
 }
 
-/// Repeats a call that certainly did nothing, and calls that are idempotent by their ids when nobody knows.
+/// How often a call is repeated: about five seconds, as long as a database takes to come back.
+const MAX_TRIES: u32 = 16;
+
+/// Repeats a call that certainly did nothing because of others, and one that is idempotent by its ids when nobody knows
+/// what it did.
 async fn retrying<T, Fut: Future<Output = Result<T, StoreError>>>(call: impl Fn() -> Fut) -> Result<T, StoreError> {
     let mut delay = Duration::from_millis(5);
     let mut tries = 0;
+    let mut unknown = None;
     loop {
-        match call().await {
-            Err(StoreError::Contention(_) | StoreError::Unknown(_)) if tries < 10 => {
-                tries += 1;
-                crate::executor::pause(&mut delay).await;
+        let error = match call().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let again = match &error {
+            StoreError::Contention(_) => true,
+            StoreError::Unknown(reason) => {
+                unknown = Some(reason.clone());
+                true
             }
-            result => return result,
+            // What nobody knows is worth finding out.
+            StoreError::Unavailable(_) => unknown.is_some(),
+            // These say what is there, whatever an earlier try did.
+            StoreError::Conflict { .. } | StoreError::BufferFull { .. } => return Err(error),
+            _ => false,
+        };
+        if !again || tries == MAX_TRIES {
+            return Err(unknown.map_or(error, StoreError::Unknown));
         }
+        tries += 1;
+        crate::executor::pause(&mut delay).await;
     }
 }
 

@@ -86,6 +86,11 @@ async fn once(engine: &Arc<Engine>) -> Result<Look, StoreError> {
             for (gate, hold, room) in reserved {
                 shared.give_back_quietly(&gate, hold, room);
             }
+            if let StoreError::Unknown(_) = error {
+                // Runs may be ours without our knowing which, and nobody would ever drive them: a new life begins,
+                // and the old one hands over whatever it has.
+                engine.life.lose(executor);
+            }
             return Err(error);
         }
     };

@@ -10,9 +10,10 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 use workflow_core::store::{Committed, Then, Turn, TurnOutcome};
-use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
+use workflow_core::{ExecutorId, StoreError, Timestamp};
 
 use super::life::Life;
+use super::resolve::{Over, Writer};
 use super::shared::{CommitAnswer, Msg, Outgoing, Shared, Tag};
 
 /// The most turns and the most payload bytes of one batch.
@@ -88,7 +89,7 @@ async fn commit(shared: &Arc<Shared>, life: &Life, mut batch: Vec<Outgoing>) {
 
 /// Writes a batch, however often it takes. `None` for turns of a life that is over.
 async fn write(shared: &Arc<Shared>, life: &Life, executor: ExecutorId, turns: Vec<Turn>) -> Vec<Option<CommitAnswer>> {
-    let store = shared.env.store.clone();
+    let writer = Writer { shared, life, executor };
     let mut answers: Vec<Option<CommitAnswer>> = vec![None; turns.len()];
     // The turns still to be written, with their place in the batch.
     let mut open: Vec<usize> = (0..turns.len()).collect();
@@ -96,62 +97,62 @@ async fn write(shared: &Arc<Shared>, life: &Life, executor: ExecutorId, turns: V
     let mut repeated = false;
     let mut alone = false;
     let mut delay = Duration::from_millis(5);
-    while !open.is_empty() {
-        if life.executor() != executor {
-            return answers;
-        }
+    while !open.is_empty() && life.executor() == executor {
         let take = if alone { 1 } else { open.len() };
         let now: Vec<usize> = open[..take].to_vec();
         let batch: Vec<Turn> = now.iter().map(|&i| turns[i].clone()).collect();
-        match store.commit(executor, &batch).await {
+        let error = match shared.env.store.commit(executor, &batch).await {
             Ok(committed) => {
                 for (&i, outcome) in now.iter().zip(&committed.turns) {
                     answers[i] = Some(answer(*outcome, committed.now, repeated));
                 }
-                open.drain(..take);
                 shared.clock.learn(committed.now);
                 deliver(shared, committed);
+                open.drain(..take);
+                continue;
             }
-            Err(StoreError::LeaseLost(_)) => {
+            Err(error) => error,
+        };
+        let mended = match error {
+            StoreError::LeaseLost(_) => {
                 life.lose(executor);
-                return answers;
+                Err(Over)
             }
-            Err(error @ (StoreError::Unknown(_) | StoreError::PositionTaken { .. })) => {
+            StoreError::Unknown(_) => {
                 tracing::warn!(%error, "looking a commit up");
                 repeated = true;
-                for (i, at) in look_up(shared, &turns, &open).await {
-                    answers[i] = Some(CommitAnswer::Done(at));
-                }
-                let stuck = matches!(error, StoreError::PositionTaken { .. });
-                let before = open.len();
-                open.retain(|&i| answers[i].is_none());
-                if stuck && open.len() == before {
-                    // Somebody else's entry: the run isn't what we think it is.
-                    if let StoreError::PositionTaken { run, .. } = error {
-                        drop_run(&mut open, &mut answers, &turns, run);
-                    }
-                }
+                writer.resolve(&turns, &now).await
             }
-            Err(error) if error.is_transient() => {
+            StoreError::PositionTaken { run, .. } => {
+                tracing::warn!(%error, "looking a commit up");
+                writer.resolve_taken(&turns, &now, run).await.inspect(|answers| alone |= answers.is_empty())
+            }
+            error if error.is_transient() => {
                 tracing::warn!(%error, "a commit waits for the database");
                 pause(&mut delay).await;
+                Ok(Vec::new())
             }
-            Err(error) if take > 1 => {
+            error if take > 1 => {
                 // One bad turn must not keep the others from being written.
                 tracing::error!(%error, code = error.code(), turns = take, "a batch can't be written: its turns go alone");
                 alone = true;
+                Ok(Vec::new())
             }
-            Err(error) => {
-                let run = turns[now[0]].run;
-                tracing::error!(%run, %error, code = error.code(), "a turn can't be written: the run leaves memory");
-                drop_run(&mut open, &mut answers, &turns, run);
+            error => {
+                pause(&mut delay).await;
+                writer.resolve_refused(&turns, now[0], &error).await
             }
+        };
+        let Ok(mended) = mended else { return answers };
+        for (i, answer) in mended {
+            answers[i] = Some(answer);
         }
+        open.retain(|&i| answers[i].is_none());
     }
     answers
 }
 
-fn answer(outcome: TurnOutcome, now: Timestamp, repeated: bool) -> CommitAnswer {
+pub(crate) fn answer(outcome: TurnOutcome, now: Timestamp, repeated: bool) -> CommitAnswer {
     match outcome {
         TurnOutcome::Done => CommitAnswer::Done(now),
         TurnOutcome::TooEarly => CommitAnswer::TooEarly(now),
@@ -161,48 +162,10 @@ fn answer(outcome: TurnOutcome, now: Timestamp, repeated: bool) -> CommitAnswer 
     }
 }
 
-fn deliver(shared: &Shared, committed: Committed) {
+pub(crate) fn deliver(shared: &Shared, committed: Committed) {
     if !committed.mail.is_empty() {
         shared.mail(committed.mail);
     }
-}
-
-fn drop_run(open: &mut Vec<usize>, answers: &mut [Option<CommitAnswer>], turns: &[Turn], run: RunId) {
-    open.retain(|&i| {
-        if turns[i].run == run {
-            answers[i] = Some(CommitAnswer::Gone);
-        }
-        turns[i].run != run
-    });
-}
-
-/// Which of the open turns with entries are in the journal, and since when.
-async fn look_up(shared: &Arc<Shared>, turns: &[Turn], open: &[usize]) -> Vec<(usize, Timestamp)> {
-    let store = &shared.env.store;
-    let mut found = Vec::new();
-    let mut delay = Duration::from_millis(5);
-    for &i in open.iter().filter(|&&i| !turns[i].entries.is_empty()) {
-        let turn = &turns[i];
-        loop {
-            let entry = match store.landed(turn.run, turn.position).await {
-                Ok(true) => store.journal(turn.run, turn.position, 1).await,
-                Ok(false) => Ok(Vec::new()),
-                Err(error) => Err(error),
-            };
-            match entry {
-                Ok(entries) => {
-                    let ours = entries.first().filter(|entry| turn.entries.first() == Some(&entry.fact));
-                    found.extend(ours.map(|entry| (i, entry.recorded_at)));
-                    break;
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a commit's outcome is still unknown");
-                    pause(&mut delay).await;
-                }
-            }
-        }
-    }
-    found
 }
 
 /// Waits a little longer each time, up to half a second.

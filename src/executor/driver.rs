@@ -188,13 +188,14 @@ impl Driver {
             self.shared.resident.fetch_sub(1, Ordering::AcqRel);
             return;
         }
-        if self.runs.get(&id).is_some_and(|resident| resident.leaving) {
-            // A message has made it ready again, and the claim was faster than the answer that it has hung up.
+        if !self.closing && self.runs.contains_key(&id) {
+            // It was given away, and the claim was faster than the answer that says so: a message has made a run that
+            // hung up ready again, say.
             self.returning.insert(id, (run, executor, hold));
             return;
         }
-        if self.closing || self.runs.contains_key(&id) {
-            // It is handed over with everything else, or is here already.
+        if self.closing {
+            // It is handed over with everything else.
             self.shared.resident.fetch_sub(1, Ordering::AcqRel);
             self.shared.give_back(&gate, hold, 1);
             return;

@@ -47,19 +47,38 @@ pub(crate) async fn run(engine: Arc<Engine>) {
 }
 
 /// Drops everything and registers under a new id, as soon as the store lets it.
+///
+/// What the old life still owns is handed over in good order where that is still possible: its runs needn't wait until
+/// the lease has run out, and count no crash, since no process died. That others are taken over is left to the next
+/// heartbeat: after an outage of the database everybody's lease has run out, and who comes back first must not take
+/// the others for dead.
 async fn rebirth(engine: &Arc<Engine>) -> std::time::Instant {
-    tracing::warn!(executor = %engine.life.executor(), "the lease is lost: dropping all runs");
+    let store = &engine.shared.env.store;
+    let old = engine.life.executor();
+    tracing::warn!(executor = %old, "this life of the executor is over: dropping all runs");
     engine.drop_all().await;
     let mut delay = Duration::from_millis(10);
-    loop {
+    let mut closed = false;
+    while !engine.closing() {
+        if !closed {
+            match store.close(old).await {
+                Err(error) if error.is_transient() || matches!(error, StoreError::Unknown(_)) => {
+                    tracing::warn!(%error, code = error.code(), "can't hand the runs over");
+                    pause(&mut delay).await;
+                    continue;
+                }
+                Err(error) => tracing::error!(%error, code = error.code(), "the runs can't be handed over"),
+                Ok(runs) => tracing::info!(runs, "handed over"),
+            }
+            closed = true;
+        }
         let next = ExecutorId::generate();
         let sent = local();
-        match engine.shared.env.store.register(next, &engine.name, engine.lease).await {
+        match store.register(next, &engine.name, engine.lease).await {
             Ok(now) => {
                 engine.shared.clock.learn(now);
                 engine.life.begin(next);
                 engine.look_for_work();
-                rescue(engine).await;
                 return sent;
             }
             Err(error) => {
@@ -67,10 +86,8 @@ async fn rebirth(engine: &Arc<Engine>) -> std::time::Instant {
                 pause(&mut delay).await;
             }
         }
-        if engine.closing() {
-            return local();
-        }
     }
+    local()
 }
 
 /// Takes over what dead executors hold.

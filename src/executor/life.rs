@@ -25,10 +25,14 @@ impl Life {
         *self.env.executor.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The lease of `executor` is lost; told again and again is told once.
+    /// The life of `executor` is over: its lease is lost, or it may own what it doesn't know of. Told again and again
+    /// is told once.
     pub(crate) fn lose(&self, executor: ExecutorId) {
-        *self.over.lock().unwrap_or_else(PoisonError::into_inner) = Some(executor);
-        self.lost.notify_one();
+        // What is told late of an earlier life must not hide what was told of this one.
+        if executor == self.executor() {
+            *self.over.lock().unwrap_or_else(PoisonError::into_inner) = Some(executor);
+            self.lost.notify_one();
+        }
     }
 
     /// Resolves when the current life is over.

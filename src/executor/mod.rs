@@ -18,6 +18,7 @@ mod lease;
 mod life;
 mod mail;
 mod options;
+mod resolve;
 mod retain;
 mod shared;
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::env::MachineOptions;
 use crate::journal::{Entry, OpKey};
-use crate::store::ParkReason;
+use crate::store::{ParkReason, StoreError};
 use crate::table::Unreadable;
 
 /// Why a run can't go on, as the stable code it is parked with.
@@ -21,6 +21,8 @@ pub mod code {
     pub const JOURNAL_FULL: &str = "JOURNAL_FULL";
     /// Executors died with this run again and again.
     pub const POISONED: &str = "POISONED";
+    /// The database refuses to store what the run did.
+    pub const REFUSED: &str = "REFUSED";
 
     /// The codes that a new deployment may have mended.
     pub const MENDED_BY_CODE: [&str; 4] = [DIVERGED, FOREIGN_AWAIT, PAYLOAD, JOURNAL_FULL];
@@ -69,6 +71,19 @@ pub(crate) fn journal_full(entries: u32, bytes: usize, options: &MachineOptions)
              parts of the work to children (ctx.invoke), or raise `max_entries` or `max_journal_bytes` and resume",
             options.max_entries, options.max_journal_bytes
         ),
+    }
+}
+
+/// The store takes other turns, but not the one that this run has come to.
+pub fn refused(error: &StoreError) -> ParkReason {
+    ParkReason {
+        code: code::REFUSED.to_owned(),
+        // Postgres has no text with NUL.
+        message: format!(
+            "the database refuses to store what the run did last: {error}\n  ways out: mend what the message names, or \
+             deploy code that does something else, then resume the run: what wasn't stored is done again"
+        )
+        .replace('\0', "\u{fffd}"),
     }
 }
 

@@ -1,11 +1,11 @@
--- Gives runs back whose owner never learned that it owns them, because the answer of its claim or create was lost.
+-- Gives runs back whose owner never learned that it owns them, because its claim got no answer.
 -- Returns queue.
 --
--- $1 executor id, $2 id of the claim or NULL, $3 run ids
+-- $1 executor id, $2 id of the claim
 WITH lost AS MATERIALIZED (
     SELECT r.id
     FROM workflow.runs AS r
-    WHERE r.status = 'running' AND r.owner = $1 AND (r.claim_id = $2 OR r.id = ANY($3::uuid[]))
+    WHERE r.status = 'running' AND r.owner = $1 AND r.claim_id = $2
     ORDER BY r.id
     FOR UPDATE OF r
 )

@@ -30,7 +30,7 @@ impl PgStore {
         let slot = self.slots().take();
         let mut conn = acquire(self.pool()).await?;
         // From here on the runs may be owned; if their journals can't be read they are given back.
-        let doubt = self.doubts().guard(Doubt::Claimed { executor: claim.executor.0, claim: id });
+        let doubt = self.doubts().guard(Doubt { executor: claim.executor.0, claim: id });
         let rooms = room_of_each(&claim.queues);
         let query = sqlx::query(sql::CLAIM)
             .bind(claim.executor.0)

@@ -7,7 +7,6 @@ use uuid::Uuid;
 use workflow_core::store::{CreateOutcome, Created, NewRun};
 use workflow_core::{RunId, StoreError, Timestamp};
 
-use crate::doubt::Doubt;
 use crate::error::{commit, work};
 use crate::row::{int4, micros};
 use crate::session::{acquire, begin, end, retry};
@@ -41,12 +40,7 @@ impl PgStore {
         if runs.is_empty() {
             return Ok(Vec::new());
         }
-        let owned: Vec<_> = runs.iter().filter_map(|run| run.owner.map(|owner| (owner.0, run.id.0))).collect();
-        let doubt = self.doubts().guard(Doubt::Created(owned));
-        let outcomes = retry(|| self.try_create(runs, atomic)).await;
-        // After any error the caller doesn't drive what may have been created as owned.
-        let outcomes = outcomes?;
-        doubt.settle();
+        let outcomes = retry(|| self.try_create(runs, atomic)).await?;
         let mut wakes = Wakes::default();
         wake_created(runs.iter().zip(&outcomes), &mut wakes);
         self.ring(wakes);

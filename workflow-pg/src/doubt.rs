@@ -1,6 +1,7 @@
-//! Runs that an executor may own without knowing it, because the answer of its claim or create was lost.
+//! Claims that may have been made without the executor's knowing what it owns now: their journals couldn't be read.
 //!
-//! Nobody drives such a run, so it is given back: at the next heartbeat, which comes every second anyway.
+//! Nobody drives such runs, so they are given back: at the next heartbeat, which comes every second anyway. (A claim of
+//! unknown outcome is more than that: it may be made after all, later. The executor begins a new life then.)
 
 use std::sync::{Mutex, PoisonError};
 
@@ -14,13 +15,11 @@ use crate::sql;
 use crate::store::PgStore;
 use crate::wake::Wakes;
 
-/// What may have happened.
-#[derive(Debug, Clone)]
-pub(crate) enum Doubt {
-    /// A claim.
-    Claimed { executor: Uuid, claim: Uuid },
-    /// Runs that were created as owned: (owner, run).
-    Created(Vec<(Uuid, Uuid)>),
+/// A claim that may have been made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Doubt {
+    pub(crate) executor: Uuid,
+    pub(crate) claim: Uuid,
 }
 
 /// What is in doubt.
@@ -35,8 +34,7 @@ pub(crate) struct DoubtGuard<'a> {
 
 impl Doubts {
     pub(crate) fn guard(&self, doubt: Doubt) -> DoubtGuard<'_> {
-        let nothing = matches!(&doubt, Doubt::Created(owned) if owned.is_empty());
-        DoubtGuard { doubts: self, doubt: if nothing { None } else { Some(doubt) } }
+        DoubtGuard { doubts: self, doubt: Some(doubt) }
     }
 
     fn take(&self) -> Vec<Doubt> {
@@ -68,18 +66,13 @@ impl PgStore {
     pub(crate) async fn settle_doubts(&self, executor: ExecutorId) -> Result<(), StoreError> {
         let mut wakes = Wakes::default();
         for doubt in self.doubts().take() {
-            let guard = self.doubts().guard(doubt.clone());
-            let releases = match doubt {
-                Doubt::Claimed { executor, claim } => vec![(executor, Some(claim), Vec::new())],
-                Doubt::Created(owned) => owned.into_iter().map(|(owner, run)| (owner, None, vec![run])).collect(),
-            };
-            for (owner, claim, runs) in releases {
-                tracing::warn!(%executor, %owner, "giving back runs whose owner never learned that it owns them");
-                let mut conn = acquire(self.pool()).await?;
-                let query = sqlx::query(sql::RELEASE_RUNS).bind(owner).bind(claim).bind(runs);
-                for row in query.fetch_all(&mut *conn).await.map_err(commit)? {
-                    wakes.ready(row.try_get(0).map_err(commit)?);
-                }
+            let guard = self.doubts().guard(doubt);
+            let owner = doubt.executor;
+            tracing::warn!(%executor, %owner, "giving back runs whose owner never learned that it owns them");
+            let mut conn = acquire(self.pool()).await?;
+            let query = sqlx::query(sql::RELEASE_RUNS).bind(owner).bind(doubt.claim);
+            for row in query.fetch_all(&mut *conn).await.map_err(commit)? {
+                wakes.ready(row.try_get(0).map_err(commit)?);
             }
             guard.settle();
         }

@@ -133,7 +133,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`StoreError::LeaseLost`].
+    /// [`StoreError::LeaseLost`]. [`StoreError::Unknown`] says that runs may be the executor's without its knowing
+    /// which: it closes, and begins a new life. After any other error the executor owns nothing new, or not for long.
     async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError>;
 
     /// Commits turns of runs that `executor` owns: see [`Turn`] for what one holds. One transaction.

@@ -1,0 +1,107 @@
+//! Faults that have to come at one certain moment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use workflow::{MemoryStore, Status, Store, StoreError};
+
+use crate::faulty::{Call, Error, FaultyStore, Verdict};
+use crate::workload::{self, Bodies};
+
+/// What should happen soon.
+async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(Duration::from_secs(10), work).await {
+        Ok(answer) => answer,
+        Err(_) => panic!("{what} never happened"),
+    }
+}
+
+async fn eventually(what: &str, mut is: impl AsyncFnMut() -> bool) {
+    soon(what, async {
+        while !is().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_claimed_again_before_its_hang_up_is_answered_goes_on() {
+    let memory = MemoryStore::default();
+    let permits = Arc::new(Semaphore::new(0));
+    let held = permits.clone();
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let store: Arc<dyn Store> = FaultyStore::new(Arc::new(memory.clone()), move |site| {
+        if site.hangs_up && first.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            Verdict::Hold(held.clone())
+        } else {
+            Verdict::Pass
+        }
+    });
+    let executor = workload::executor(&store, &Bodies::new(&memory)).await;
+    let run = executor.client().invoke(workload::waiter, "key".to_owned()).await.expect("invoked");
+    eventually("the hang-up", async || run.status().await.expect("there").status() == Status::Waiting).await;
+    // Ready again, and claimed by the same executor, which doesn't know yet that it had given the run away.
+    executor.client().emit_to("number", "key", &7).await.expect("emitted");
+    eventually("the claim", async || {
+        !matches!(run.status().await.expect("there").status(), Status::Waiting | Status::Ready)
+    })
+    .await;
+    permits.add_permits(1);
+    assert_eq!(soon("the end of the run", run.result()).await.expect("ended well"), 9);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_invocation_that_nobody_waits_for_any_more_still_runs() {
+    let memory = MemoryStore::default();
+    let permits = Arc::new(Semaphore::new(0));
+    let store: Arc<dyn Store> =
+        FaultyStore::once(Arc::new(memory.clone()), Call::Create, 1, Verdict::Hold(permits.clone()));
+    let executor = workload::executor(&store, &Bodies::new(&memory)).await;
+    let client = executor.client();
+    let invocation = async { client.invoke(workload::steps, 1).id("dropped").await };
+    let run = tokio::select! {
+        _ = invocation => unreachable!("its answer is held"),
+        run = async {
+            loop {
+                match client.find::<u64>("dropped").await {
+                    Ok(run) => return run,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+        } => run,
+    };
+    permits.add_permits(1);
+    assert_eq!(soon("the end of the run", run.result()).await.expect("ended well"), 17);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_invocation_is_unknown_when_any_try_was() {
+    let memory = MemoryStore::default();
+    let store: Arc<dyn Store> = FaultyStore::new(Arc::new(memory.clone()), |site| match (site.call, site.nth) {
+        (Call::Create, 1) => Verdict::After(Error::Unknown),
+        (Call::Create, _) => Verdict::Before(Error::Unavailable),
+        _ => Verdict::Pass,
+    });
+    let client = workflow::Client::new(store);
+    let error = client.invoke(workload::steps, 1).id("it").await.expect_err("the store is away");
+    assert!(matches!(error, workflow::Error::Store(StoreError::Unknown(_))), "the run exists, and it says: {error}");
+}
+
+/// A server that is read-only for a while refuses every write with an error that says it isn't worth a retry.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_outlive_a_time_in_which_every_commit_is_refused() {
+    let memory = MemoryStore::default();
+    let store: Arc<dyn Store> = FaultyStore::new(Arc::new(memory.clone()), |site| match (site.call, site.nth) {
+        (Call::Commit, 2..=12) => Verdict::Before(Error::Unusable),
+        _ => Verdict::Pass,
+    });
+    let executor = workload::executor(&store, &Bodies::new(&memory)).await;
+    let client = executor.client();
+    let invoke = |n| client.invoke(workload::steps, n).into_future();
+    let runs = futures::future::try_join_all((0..3).map(invoke)).await.expect("invoked");
+    for (run, n) in runs.into_iter().zip(0..) {
+        assert_eq!(soon("the end of the run", run.result()).await.expect("ended well"), n + 16);
+    }
+}

@@ -16,7 +16,7 @@ pub struct Database {
     drop: bool,
 }
 
-/// A fresh database for one test: in the server of `DATABASE_URL`, dropped at the end, or else in a server that this
+/// A fresh database for one test, dropped at its end: in the server of `DATABASE_URL`, or else in a server that this
 /// process starts at its first call and that goes with the process.
 ///
 /// # Errors
@@ -25,7 +25,7 @@ pub struct Database {
 pub async fn test_database() -> Result<Database, Error> {
     match std::env::var("DATABASE_URL") {
         Ok(url) => Database::create(&url, true).await,
-        Err(_) => Database::create(&own_server().await?.url("postgres"), false).await,
+        Err(_) => Database::create(&own_server().await?.url("postgres"), true).await,
     }
 }
 
@@ -86,8 +86,8 @@ impl Database {
 }
 
 impl Drop for Database {
-    /// Drops it in the server, whoever is still connected, unless the server goes anyway. Best effort: on a thread of
-    /// its own, as the runtime may be the one that is going down.
+    /// Drops it in the server, whoever is still connected, so that hundreds of tests don't fill the disk and the server
+    /// goes quickly. Best effort: on a thread of its own, as the runtime may be the one that is going down.
     fn drop(&mut self) {
         if !self.drop {
             return;

@@ -213,8 +213,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Ended`] when the run has ended, [`Error::NoSuchRun`].
+    /// [`Error::Ended`] when the run has ended, [`Error::NoSuchRun`], [`Error::Payload`] for a reason that is too large.
     pub async fn cancel(&self, run: RunId, reason: &str) -> Result<(), Error> {
+        Payload::encode(Codec::Json, reason, self.inner.max_payload_bytes)?;
         let message = NewMessage { to: run, fact: workflow_core::replay::cancel(reason) };
         match self.inner.sends.call(message).await.ok_or(Error::ShuttingDown)?? {
             SendOutcome::Delivered => {

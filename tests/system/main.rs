@@ -2,7 +2,15 @@
 
 mod support;
 
+mod cancel;
+mod child;
+mod client;
+mod event;
 mod executor;
+mod parked;
 mod queue;
+mod retention;
+mod runtime;
 mod sleep;
 mod step;
+mod transaction;

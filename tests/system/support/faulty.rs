@@ -22,11 +22,19 @@ pub struct Faulty {
     faults: Arc<Mutex<HashMap<&'static str, StoreError>>>,
     after: Arc<Mutex<HashMap<&'static str, StoreError>>>,
     late: Arc<Mutex<Duration>>,
+    refused: Arc<Mutex<Option<RunId>>>,
 }
 
 impl Faulty {
     pub fn new(inner: Arc<dyn Store>) -> Self {
-        Self { inner, deaf: Arc::default(), faults: Arc::default(), after: Arc::default(), late: Arc::default() }
+        Self {
+            inner,
+            deaf: Arc::default(),
+            faults: Arc::default(),
+            after: Arc::default(),
+            late: Arc::default(),
+            refused: Arc::default(),
+        }
     }
 
     pub fn store(&self) -> Arc<dyn Store> {
@@ -53,7 +61,13 @@ impl Faulty {
         *self.late.lock().expect("no panic") = delay;
     }
 
+    /// No entry of this run can be written, until mended.
+    pub fn refuse_turns_of(&self, run: RunId) {
+        *self.refused.lock().expect("no panic") = Some(run);
+    }
+
     pub fn mend(&self) {
+        *self.refused.lock().expect("no panic") = None;
         self.faults.lock().expect("no panic").clear();
     }
 
@@ -107,6 +121,10 @@ impl Store for Faulty {
     #[expect(clippy::disallowed_methods, reason = "plays a slow network")]
     async fn commit(&self, executor: ExecutorId, turns: &[Turn]) -> Result<Committed, StoreError> {
         self.before("commit")?;
+        let refused = *self.refused.lock().expect("no panic");
+        if turns.iter().any(|turn| Some(turn.run) == refused && !turn.entries.is_empty()) {
+            return Err(StoreError::Unusable("refused by hand".to_owned()));
+        }
         let result = self.inner.commit(executor, turns).await;
         let late = *self.late.lock().expect("no panic");
         if !late.is_zero() {

@@ -247,4 +247,4 @@ macro_rules! each {
     };
 }
 
-pub(crate) use {each, on, on_every_store};
+pub(crate) use {each, on, on_every_database, on_every_store};

@@ -28,8 +28,7 @@ pub const WORKLOADS: [&str; 4] = ["throughput", "latency", "resident", "zero"];
 impl Options {
     /// Reads the command line.
     pub fn parse() -> Result<Self, String> {
-        let mut options =
-            Self { workloads: Vec::new(), store: StoreKind::Postgres, seconds: 5, json: None };
+        let mut options = Self { workloads: Vec::new(), store: StoreKind::Postgres, seconds: 5, json: None };
         let mut args = std::env::args().skip(1);
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));

@@ -42,7 +42,13 @@ async fn waits(ctx: Ctx, n: u64) -> Result<u64> {
 
 async fn executor(url: &str) -> Result<Executor, AnyError> {
     let store = workflow::connect(url).await?;
-    Ok(Executor::builder(store).register(ten_steps).register(no_step).register(many_steps).register(waits).start().await?)
+    Ok(Executor::builder(store)
+        .register(ten_steps)
+        .register(no_step)
+        .register(many_steps)
+        .register(waits)
+        .start()
+        .await?)
 }
 
 /// Runs one workload.

@@ -31,10 +31,9 @@ impl PgStore {
     pub fn migrations_sql() -> String {
         let mut script = format!("BEGIN;\n\n{BOOTSTRAP}");
         for step in MIGRATIONS {
-            script.push_str(&format!(
-                "\n{}\nINSERT INTO workflow.migrations (version, name, applied_at) VALUES ({}, '{}', clock_timestamp());\n",
-                step.sql, step.version, step.name
-            ));
+            let record = sql::RECORD_MIGRATION.replace("$1", &step.version.to_string());
+            let record = record.replace("$2", &format!("'{}'", step.name));
+            script.push_str(&format!("\n{}\n{};\n", step.sql, record.trim_end()));
         }
         script.push_str("\nCOMMIT;\n");
         script

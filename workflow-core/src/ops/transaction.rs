@@ -1,7 +1,7 @@
 //! A step whose body and journal entry commit together, in a transaction of the user on the journal's own database.
 //!
 //! Core knows no database: a store's crate brings the method that users call (`ctx.transaction(..)`) and builds it
-//! from [`transaction`]. The protocol:
+//! from [`transaction_at`]. The protocol:
 //!
 //! 1. The body runs on an open transaction and gives a value.
 //! 2. [`Attempt::commit`] waits until no other commit of this run is under way and reserves the journal's next

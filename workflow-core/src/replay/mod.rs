@@ -14,19 +14,23 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+
+mod report;
+mod turn;
+mod verify;
+
+pub use turn::{cancel, refuse};
 
 use crate::ctx::{Ctx, Inner, RunInfo};
 use crate::env::{Env, Notify};
 use crate::failure::Failure;
-use crate::guard::{self, Caught, RootWake};
+use crate::guard::{self, RootWake};
 use crate::ids::{RunId, Timestamp};
-use crate::journal::{ENTRY_VERSION, Entry, Fact, OpKey, Phase};
-use crate::mismatch::{Mismatch, code};
-use crate::ops::{CANCEL, Due, Effect};
+use crate::journal::{ENTRY_VERSION, Entry, Fact, OpKey};
+use crate::ops::{CANCEL, Effect};
 use crate::payload::Payload;
 use crate::registry::{AnyWorkflow, Code};
-use crate::store::{Message, NewMessage, ParentRef, ParkReason, Status, Then, Turn, Wake};
+use crate::store::{Message, ParentRef, ParkReason, Turn, Wake};
 use crate::table::{Candidate, Pending, Slot, Table};
 
 /// Polls without progress after which a workflow that wakes itself is taken for a busy loop.
@@ -164,7 +168,7 @@ impl Machine {
         Ok(machine)
     }
 
-    /// How many messages this machine has seen, for [`Then::HangUp`]: those it waits for the predecessors of aren't
+    /// How many messages this machine has seen, for [`Then::HangUp`](crate::store::Then::HangUp): those it waits for the predecessors of aren't
     /// counted, so that it comes back for all of them.
     pub fn seen(&self) -> u64 {
         self.taken
@@ -419,96 +423,6 @@ impl Machine {
         true
     }
 
-    /// Everything recorded must have been asked for by now.
-    fn check_leftover(&self) -> Result<(), ParkReason> {
-        let table = self.inner.table.borrow();
-        let Some((left, recorded)) = table.recorded.iter().min_by_key(|(_, recorded)| recorded.first) else {
-            return Ok(());
-        };
-        let open = |new: bool| {
-            table.ops.iter().filter_map(move |op| {
-                let is_new = op.asked_at.is_none() && op.outcome.is_none() && op.retries == 0;
-                let shown = op.is_open() && op.outcome.is_none() && is_new == new;
-                op.key.as_ref().filter(|_| shown).map(|key| (key.to_string(), op.place()))
-            })
-        };
-        let (asked, place, hint) = match &self.finished {
-            Some(Ok(_)) => (
-                "the end of the workflow".to_owned(),
-                None,
-                format!("the code ends before it comes to {left}: that was removed, or another branch is taken now"),
-            ),
-            Some(Err(failure)) => (
-                format!("the end of the workflow, which failed with: {failure}"),
-                None,
-                format!("the code fails before it comes to {left}"),
-            ),
-            None => match (open(true).next(), open(false).next()) {
-                (Some((key, place)), _) => (
-                    key.clone(),
-                    Some(format!("{place}, not recorded")),
-                    format!("{left} was removed, renamed or moved behind {key}; or {key} is new before it"),
-                ),
-                (None, Some((key, place))) => (
-                    format!("nothing but {key}"),
-                    Some(format!("{place}, recorded, without outcome")),
-                    format!("the code waits for {key}, but when {left} was recorded it went on without"),
-                ),
-                (None, None) => ("nothing".to_owned(), None, format!("{left} was removed")),
-            },
-        };
-        let mismatch = Mismatch {
-            position: Some(recorded.first),
-            recorded: left.to_string(),
-            asked,
-            place,
-            hint: Some(hint),
-            at_once: false,
-        };
-        Err(self.diverged(mismatch, &table))
-    }
-
-    fn diverged(&self, mut mismatch: Mismatch, table: &Table) -> ParkReason {
-        mismatch.at_once |= table.dry;
-        let name = format!("{} ({})", self.inner.info.workflow, self.inner.info.place);
-        let asked: Vec<(OpKey, String)> = table
-            .ops
-            .iter()
-            .rev()
-            .take(4)
-            .filter_map(|op| op.key.as_ref().map(|key| ((**key).clone(), op.place())))
-            .collect();
-        let asked: Vec<_> = asked.into_iter().rev().collect();
-        mismatch.park(&name, &self.journal, &asked)
-    }
-
-    fn foreign(&self, what: &str) -> ParkReason {
-        let table = self.inner.table.borrow();
-        let last = table.ops.iter().rev().find_map(|op| op.key.as_ref().map(|key| format!("{key} ({})", op.place())));
-        let after = match last {
-            Some(last) => format!("its last operation was {last}"),
-            None => "it has come to no operation yet".to_owned(),
-        };
-        self.foreign_reason(&format!("{what}; {after}"))
-    }
-
-    fn foreign_panic(&self, caught: &Caught) -> ParkReason {
-        let place = caught.place.as_deref().unwrap_or("an unknown place");
-        self.foreign_reason(&format!("at {place}: {}", caught.message))
-    }
-
-    fn foreign_reason(&self, detail: &str) -> ParkReason {
-        ParkReason {
-            code: code::FOREIGN_AWAIT.to_owned(),
-            message: format!(
-                "workflow {} ({}) awaits a future that is not journaled: wrap it in ctx.step(..)\n  {detail}\n  ways \
-                 out: timers are ctx.sleep(..), timeouts are .timeout(..) on the operation, spawned work is join! or \
-                 ctx.invoke(..), everything else goes into a step; then deploy, and the run goes on",
-                self.inner.info.workflow, self.inner.info.place
-            ),
-        }
-    }
-
     /// What a user's transaction has committed by itself becomes part of the journal.
     fn collect_slot(&mut self) {
         let mut table = self.inner.table.borrow_mut();
@@ -561,290 +475,10 @@ impl Machine {
             }
         }
     }
-
-    fn next(&mut self, now: Timestamp) -> Next {
-        if self.in_flight.is_some() {
-            return Next::Running;
-        }
-        let mut table = self.inner.table.borrow_mut();
-        if table.slot.as_ref().is_some_and(|slot| slot.fact.is_some()) {
-            return Next::Running;
-        }
-        if table.slot.as_ref().is_some_and(|slot| !slot.served) {
-            // The code was polled since it was offered, but not the attempt (the kept loser of a select, say): the
-            // rest of the run must not wait for that.
-            table.slot = None;
-        }
-        if let Some(reason) = table.park.clone() {
-            drop(table);
-            return self.park(reason);
-        }
-        if self.finished.is_none() && table.slot.is_none() {
-            while let Some((op, waker)) = table.slot_queue.pop_front() {
-                if !table.ops[op].is_open() {
-                    continue;
-                }
-                let position = self.position;
-                table.slot = Some(Slot { op, position, served: false, fact: None, done: Arc::default() });
-                let place = table.ops[op].waker.take();
-                drop(table);
-                guard::wake(&self.root, [Some(waker), place].into_iter().flatten());
-                self.woken = true;
-                return Next::Running;
-            }
-        }
-        if table.slot.is_some() {
-            return Next::Running;
-        }
-        let finishing = self.finished.is_some();
-        if table.pending.is_empty()
-            && table.unsubscribe.is_empty()
-            && table.cancel_children.is_empty()
-            && table.consumed == self.consumed_in_flight
-            && !finishing
-        {
-            if table.bodies > 0 {
-                return Next::Running;
-            }
-            return Next::Blocked(Wake { at: table.next_wake(), after: None });
-        }
-        drop(table);
-        self.make_turn(now)
-    }
-
-    fn park(&mut self, mut reason: ParkReason) -> Next {
-        if let Some(turn) = self.end_instead_of_parking() {
-            return turn;
-        }
-        let mut turn = Turn::new(self.inner.info.id, self.position);
-        // The user's words are in it, and Postgres has no text with NUL.
-        reason.message = reason.message.replace('\0', "\u{fffd}");
-        turn.then = Then::Park(reason);
-        self.in_flight = Some(InFlight::default());
-        self.drop_code();
-        Next::Commit { turn: Box::new(turn), idle: None }
-    }
-
-    /// A run that is cancelled but whose code can't go on ends without it: nobody wants it mended.
-    fn end_instead_of_parking(&mut self) -> Option<Next> {
-        let mut table = self.inner.table.borrow_mut();
-        let pending = table.pending.iter().find(|pending| pending.fact.key.kind == CANCEL).map(|p| p.fact.clone());
-        let failure = match (&table.cancel, &pending) {
-            (Some(cancel), _) => cancel.failure.clone(),
-            (None, Some(fact)) => cancelled(fact),
-            (None, None) => return None,
-        };
-        let mut turn = end_cancelled(self.inner.info.id, self.position, self.parent.as_ref(), &failure);
-        turn.entries = pending.into_iter().collect();
-        turn.consumed = table.consumed;
-        table.cancel_open_children(true);
-        for child in std::mem::take(&mut table.cancel_children) {
-            turn.sends.push(NewMessage { to: child, fact: cancel(failure.message()) });
-        }
-        drop(table);
-        self.in_flight = Some(InFlight::default());
-        self.drop_code();
-        Some(Next::Commit { turn: Box::new(turn), idle: None })
-    }
-
-    fn make_turn(&mut self, now: Timestamp) -> Next {
-        let options = self.inner.env.options();
-        let mut table = self.inner.table.borrow_mut();
-        let facts = std::mem::take(&mut table.pending);
-        let length = self.position.saturating_add(u32::try_from(facts.len()).unwrap_or(u32::MAX));
-        let bytes = self.journal_bytes + facts.iter().map(|p| p.fact.payload.bytes.len()).sum::<usize>();
-        // A run that ends or is cancelled may do so.
-        let ending = self.finished.is_some() || table.cancelling || table.cancelled;
-        if (length > options.max_entries || bytes > options.max_journal_bytes) && !ending {
-            drop(table);
-            return self.park(crate::mismatch::journal_full(length, bytes, options));
-        }
-        if length >= 10_000 && !self.warned {
-            self.warned = true;
-            tracing::warn!(run = %self.inner.info.id, entries = length, "the journal is long: replays take longer");
-        }
-        let mut turn = Turn::new(self.inner.info.id, self.position);
-        turn.consumed = table.consumed;
-        self.consumed_before = std::mem::replace(&mut self.consumed_in_flight, table.consumed);
-        let mut idle = table.bodies == 0;
-        let mut wake = Wake { at: table.next_wake(), after: None };
-        for pending in &facts {
-            match &pending.effect {
-                Effect::None => {}
-                Effect::Start(run) => turn.starts.push((**run).clone()),
-                Effect::Subscribe(subscription) => turn.subscribe.push(subscription.clone()),
-                Effect::Emit(event) => turn.emits.push(event.clone()),
-            }
-            turn.not_before = turn.not_before.max(pending.not_before);
-            let op = pending.op.map(|op| &table.ops[op]).filter(|op| op.is_open());
-            if pending.fact.phase == Phase::Asked {
-                match op.and_then(|op| op.command.due()) {
-                    Some(Due::At(at)) => wake.at = Some(wake.at.map_or(at, |w| w.min(at))),
-                    Some(Due::After(after)) => wake.after = Some(wake.after.map_or(after, |w| w.min(after))),
-                    None => {}
-                }
-            } else if let (Phase::Retry, Some(mark)) = (pending.fact.phase, pending.fact.mark) {
-                let after = Duration::from_micros(u64::try_from(mark).unwrap_or(0));
-                if op.is_some() {
-                    wake.after = Some(wake.after.map_or(after, |w| w.min(after)));
-                }
-            } else {
-                // An outcome: the code goes on with it once it is committed.
-                idle = false;
-            }
-            turn.entries.push(pending.fact.clone());
-        }
-        idle &= table.starting.iter().all(|&i| table.ops[i].retry_at.is_some_and(|at| at > now));
-        if let Some(result) = &self.finished {
-            table.cancel_open_children(true);
-            let (status, output) = match result {
-                Ok(output) => (Status::Completed, output.clone()),
-                Err(failure) => {
-                    let cancelled = failure.is_cancelled() && table.cancel.is_some();
-                    let status = if cancelled { Status::Cancelled } else { Status::Failed };
-                    (status, failure.to_payload_within(options.max_payload_bytes))
-                }
-            };
-            if let Some(parent) = &self.parent {
-                let phase = if status == Status::Completed { Phase::Ok } else { Phase::Failed };
-                let fact = Fact { key: parent.key.clone(), phase, payload: output.clone(), mark: None };
-                turn.sends.push(NewMessage { to: parent.run, fact });
-            }
-            turn.then = Then::Finish { status, output };
-        }
-        let reason = table.cancel.as_ref().map_or("its parent has ended", |c| c.failure.message()).to_owned();
-        let cancel_children = std::mem::take(&mut table.cancel_children);
-        turn.sends.extend(cancel_children.iter().map(|&to| NewMessage { to, fact: cancel(&reason) }));
-        let unsubscribe = std::mem::take(&mut table.unsubscribe);
-        turn.unsubscribe = unsubscribe.clone();
-        drop(table);
-        self.in_flight = Some(InFlight { facts, unsubscribe, cancel_children });
-        Next::Commit { turn: Box::new(turn), idle: idle.then_some(wake) }
-    }
-
-    /// Replays the journal through the code once more and compares: what isn't deterministic shows at once.
-    ///
-    /// For long journals not after every commit, but each time they have grown by a tenth, and at the end.
-    fn verify(&mut self, now: Timestamp) {
-        let due = match self.verified_at {
-            u32::MAX => self.position > 0,
-            at if self.finished.is_some() => self.position > at || self.in_flight.is_none(),
-            at => self.position > at && self.position >= at + at.saturating_sub(100) / 10,
-        };
-        let parked = self.inner.table.borrow().park.is_some();
-        if !due || parked || self.in_flight.is_some() || self.inner.table.borrow().slot.is_some() {
-            return;
-        }
-        self.verified_at = self.position;
-        let load = Load {
-            info: self.inner.info.clone(),
-            input: self.input.clone(),
-            parent: None,
-            journal: self.journal.clone(),
-            inbox: Vec::new(),
-            mail: 0,
-        };
-        self.replays += 1;
-        let quiet: Notify = Arc::new(|_| {});
-        let second = Machine::new(self.workflow.clone(), self.inner.env.clone(), quiet, load);
-        let reason = match second {
-            Err(reason) => Some(reason),
-            Ok(mut second) => second.dry_run(now).err().or_else(|| self.compare(&second)),
-        };
-        if let Some(reason) = reason {
-            self.inner.table.borrow_mut().park.get_or_insert(reason);
-        }
-    }
-
-    /// Replays without letting any body begin.
-    fn dry_run(&mut self, now: Timestamp) -> Result<(), ParkReason> {
-        self.inner.table.borrow_mut().dry = true;
-        self.run(now)
-    }
-
-    fn compare(&self, second: &Machine) -> Option<ParkReason> {
-        let (live, replay) = (self.inner.table.borrow(), second.inner.table.borrow());
-        let difference = |recorded: String, asked: String| {
-            let mismatch = Mismatch { position: None, recorded, asked, place: None, hint: None, at_once: true };
-            Some(self.diverged(mismatch, &live))
-        };
-        let place = |table: &Table, key: &OpKey| table.by_key.get(key).map(|&i| table.ops[i].place());
-        if let Some(key) = live.by_key.keys().find(|key| !replay.by_key.contains_key(*key)) {
-            let place = place(&live, key).unwrap_or_default();
-            return difference(format!("{key} ({place})"), "no such operation on replay".to_owned());
-        }
-        if let Some(key) = replay.by_key.keys().find(|key| !live.by_key.contains_key(*key)) {
-            let place = place(&replay, key).unwrap_or_default();
-            return difference("no such operation".to_owned(), format!("{key} ({place}) on replay"));
-        }
-        let site = |table: &Table, key: &OpKey| table.by_key.get(key).map(|&i| table.ops[i].site);
-        let moved = live.by_key.keys().find(|key| site(&live, key) != site(&replay, key));
-        if let Some(key) = moved {
-            let (live, replay) = (place(&live, key).unwrap_or_default(), place(&replay, key).unwrap_or_default());
-            return difference(format!("{key} ({live})"), format!("{key} ({replay}) on replay"));
-        }
-        match (&self.finished, &second.finished) {
-            (None, None) => None,
-            (Some(a), Some(b)) if same_end(a, b) => None,
-            (a, b) => {
-                let end = |end: &Option<Result<Payload, Failure>>| match end {
-                    None => "still running".to_owned(),
-                    Some(Ok(output)) => format!("ended well with a value of {} bytes", output.bytes.len()),
-                    Some(Err(failure)) => format!("failed: {failure}"),
-                };
-                difference(end(a), format!("{} on replay", end(b)))
-            }
-        }
-    }
-}
-
-fn same_end(a: &Result<Payload, Failure>, b: &Result<Payload, Failure>) -> bool {
-    match (a, b) {
-        (Ok(a), Ok(b)) => a == b || a.digest() == b.digest(),
-        (Err(a), Err(b)) => a.kind() == b.kind() && a.message() == b.message(),
-        _ => false,
-    }
 }
 
 impl Drop for Machine {
     fn drop(&mut self) {
         self.drop_code();
-    }
-}
-
-/// The failure that a cancelled run's operations answer with.
-fn cancelled(fact: &Fact) -> Failure {
-    Failure::cancelled(fact.payload.decode().unwrap_or_else(|_| "cancelled".to_owned()))
-}
-
-/// The turn that ends a run as cancelled without its code.
-fn end_cancelled(run: RunId, position: u32, parent: Option<&ParentRef>, failure: &Failure) -> Turn {
-    let mut turn = Turn::new(run, position);
-    let output = failure.to_payload();
-    if let Some(parent) = parent {
-        let fact = Fact { key: parent.key.clone(), phase: Phase::Failed, payload: output.clone(), mark: None };
-        turn.sends.push(NewMessage { to: parent.run, fact });
-    }
-    turn.then = Then::Finish { status: Status::Cancelled, output };
-    turn
-}
-
-/// What becomes of a run that can't be taken up: it is parked, or ends if it is cancelled already.
-pub fn refuse(run: RunId, position: u32, parent: Option<&ParentRef>, inbox: &[Message], reason: ParkReason) -> Turn {
-    if let Some(message) = inbox.iter().find(|message| message.fact.key.kind == CANCEL) {
-        return end_cancelled(run, position, parent, &cancelled(&message.fact));
-    }
-    let mut turn = Turn::new(run, position);
-    turn.then = Then::Park(reason);
-    turn
-}
-
-/// The message that cancels a run.
-pub fn cancel(reason: &str) -> Fact {
-    Fact {
-        key: OpKey::new(CANCEL, "", 1),
-        phase: Phase::Ok,
-        payload: Payload { codec: 0, bytes: serde_json::to_vec(reason).unwrap_or_default() },
-        mark: None,
     }
 }

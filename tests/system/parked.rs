@@ -303,6 +303,8 @@ on_every_database! {
              "UPDATE wf_journal SET entry_version = 99 WHERE run = ID AND position = 0", "99"),
             ("INSERT INTO workflow.journal SELECT run_id, 9, kind, name, nth, phase, codec, payload, mark, version, recorded_at FROM workflow.journal WHERE run_id = ID AND position = 0",
              "INSERT INTO wf_journal SELECT run, 9, entry_version, kind, name, nth, phase, mark, codec, payload, recorded_at FROM wf_journal WHERE run = ID AND position = 0", "position"),
+            ("INSERT INTO workflow.journal SELECT run_id, 2, kind, name, nth, phase, codec, payload, mark, version, recorded_at FROM workflow.journal WHERE run_id = ID AND position = 0",
+             "INSERT INTO wf_journal SELECT run, 2, entry_version, kind, name, nth, phase, mark, codec, payload, recorded_at FROM wf_journal WHERE run = ID AND position = 0", "outcome"),
             ("UPDATE workflow.journal SET name = 'wrap' WHERE run_id = ID AND position = 0",
              "UPDATE wf_journal SET name = 'wrap' WHERE run = ID AND position = 0", "step wrap"),
         ].into_iter().enumerate() {

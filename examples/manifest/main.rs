@@ -16,6 +16,7 @@ mod progress;
 mod walk;
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -34,10 +35,6 @@ use walk::{Host, Totals};
 
 /// How long a finished manifest is kept: for the other processes that wait for it.
 const RETAIN: Duration = Duration::from_secs(15 * 60);
-
-/// After a crash, others (or the next start) wait so long for a sign of life.
-const LEASE: Duration = Duration::from_millis(2_500);
-const HEARTBEAT: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr);
@@ -64,6 +61,11 @@ fn run(options: Options) -> Result<ExitCode> {
         bail!("{shown}: not a directory");
     }
     let base = Name::new(base.as_os_str());
+    if let Some(out) = &options.out
+        && !out.parent().is_none_or(|parent| parent.as_os_str().is_empty() || parent.is_dir())
+    {
+        bail!("{}: there is no such directory", out.display());
+    }
     // The bound of what is hashed at once is the number of threads for it.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(options.jobs).build()?;
@@ -103,7 +105,7 @@ async fn make(options: &Options, base: Name) -> Result<ExitCode> {
         .register(walk::directory)
         .queue(Queue::new(&queue).concurrency(256))
         .state(host.clone())
-        .lease(LEASE, HEARTBEAT)
+        .lease(options.lease, options.lease / 5)
         .retain(RETAIN)
         // A tree may be as deep as it likes, and its root sees no progress while it is killed again and again.
         .max_depth(u16::MAX)
@@ -123,16 +125,17 @@ async fn make(options: &Options, base: Name) -> Result<ExitCode> {
 }
 
 fn finish(options: &Options, report: &Report, totals: Totals, host: &Host) -> Result<ExitCode> {
-    let complete = Totals {
-        files: report.files.len() as u64,
-        bytes: report.bytes,
-        unreadable: report.unreadable.len() as u64,
-    };
+    let complete =
+        Totals { files: report.files.len() as u64, bytes: report.bytes, unreadable: report.unreadable.len() as u64 };
     if complete != totals {
         bail!("the journals hold {complete:?}, but {totals:?} was counted: was the result deleted meanwhile?");
     }
     let target = options.out.as_ref().map_or_else(|| "standard output".into(), |path| path.to_string_lossy());
-    report.write(options.out.as_deref()).with_context(|| format!("writing to {target}"))?;
+    match report.write(options.out.as_deref()) {
+        // Whoever reads has enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(ExitCode::from(1)),
+        written => written.with_context(|| format!("writing to {target}"))?,
+    }
     for (path, error) in &report.unreadable {
         let path = if path.bytes().is_empty() { "." } else { &*path.path().to_string_lossy() };
         eprintln!("manifest: {path}: {error}");

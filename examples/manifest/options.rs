@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -10,13 +11,15 @@ Writes the SHA-256 of every regular file under DIR, as sha256sum does, sorted by
 
 Usage: manifest [OPTIONS] DIR
 
-  -o, --out FILE     write to FILE instead of standard output
-      --store URL    keep the work in this store: sqlite:PATH or postgres://..
-                     (default: a file in $XDG_STATE_HOME or ~/.local/state)
-  -j, --jobs N       hash N files at once (default: the number of cores)
-      --batch N      split directories with more than N entries (default: 5000)
-      --fresh        give an unfinished manifest of DIR up, and begin again
-  -h, --help         show this help
+  -o, --out FILE       write to FILE instead of standard output
+      --store URL      keep the work in this store: sqlite:PATH or postgres://..
+                       (default: a file in $XDG_STATE_HOME or ~/.local/state)
+  -j, --jobs N         hash N files at once (default: the number of cores)
+      --batch N        split directories with more than N entries (default: 5000)
+      --lease SECONDS  take over from a killed process after this time
+                       (default: 2.5)
+      --fresh          give an unfinished manifest of DIR up, and begin again
+  -h, --help           show this help
 
 Killed at any moment, the same command goes on where it was. Several processes
 with the same command and a shared store share the work; all of them have to
@@ -31,6 +34,7 @@ pub struct Options {
     pub store: Option<String>,
     pub jobs: usize,
     pub batch: usize,
+    pub lease: Duration,
     pub fresh: bool,
 }
 
@@ -44,6 +48,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Opt
         store: None,
         jobs: std::thread::available_parallelism().map_or(2, usize::from),
         batch: 5_000,
+        lease: Duration::from_millis(2_500),
         fresh: false,
     };
     while let Some(argument) = arguments.next() {
@@ -64,6 +69,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Opt
             "--store" => options.store = Some(value()?.to_string_lossy().into_owned()),
             "-j" | "--jobs" => options.jobs = number(&flag, &value()?)?,
             "--batch" => options.batch = number(&flag, &value()?)?,
+            "--lease" => options.lease = seconds(&flag, &value()?)?,
             "--fresh" => options.fresh = true,
             "--" => directories.extend(arguments.by_ref()),
             _ if flag.len() > 1 && flag.starts_with('-') => bail!("unknown option {flag}: see --help"),
@@ -86,4 +92,10 @@ fn number(flag: &str, value: &OsString) -> Result<usize> {
     let text = value.to_string_lossy();
     let number = text.parse().ok().filter(|number| (1..=10_000).contains(number));
     number.with_context(|| format!("{flag} {text:?} is no number from 1 to 10000"))
+}
+
+fn seconds(flag: &str, value: &OsString) -> Result<Duration> {
+    let text = value.to_string_lossy();
+    let seconds = text.parse().ok().filter(|seconds| (0.1..=3_600.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).with_context(|| format!("{flag} {text:?} is no number from 0.1 to 3600"))
 }

@@ -111,10 +111,7 @@ impl Client {
         let s = store.clone();
         let finds = Batcher::new(1_000, 2, move |refs: Vec<RunRef>| {
             let store = s.clone();
-            async move {
-                let result = retrying(|| store.find(&refs)).await;
-                spread(result, refs.len())
-            }
+            async move { find_all(&*store, &refs).await }
         });
         let watch = Watch::new(&*store);
         let inner = Inner { store, engine, codec, max_payload_bytes, retain, creates, sends, emits, finds, watch };
@@ -399,6 +396,21 @@ async fn emit_all(store: &dyn Store, events: &[NewEvent]) -> Vec<Result<(), Stor
             results
         }
         Err(error) => events.iter().map(|_| Err(error.clone())).collect(),
+    }
+}
+
+/// A row that can't be read concerns its own run only: the lookups of a refused batch go one by one.
+async fn find_all(store: &dyn Store, refs: &[RunRef]) -> Vec<Result<Option<RunRecord>, StoreError>> {
+    match retrying(|| store.find(refs)).await {
+        Err(StoreError::Corrupt { .. }) if refs.len() > 1 => {
+            let mut results = Vec::with_capacity(refs.len());
+            for reference in refs {
+                let one = retrying(|| store.find(std::slice::from_ref(reference))).await;
+                results.push(one.map(|found| found.into_iter().next().flatten()));
+            }
+            results
+        }
+        result => spread(result, refs.len()),
     }
 }
 

@@ -247,3 +247,29 @@ on_every_store! {
         soon("shutdown", executor.shutdown()).await.expect("shuts down");
     }
 }
+
+#[workflow]
+async fn naps(ctx: Ctx, millis: u64) -> Result<()> {
+    ctx.sleep(Duration::from_millis(millis)).await
+}
+
+/// A store whose clock the test moves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_turn_before_its_time_is_refused_and_made_again() {
+    let clock = workflow::memory::ManualClock::new();
+    let store = std::sync::Arc::new(workflow::MemoryStore::new(clock.clone()));
+    let start = || Executor::builder(store.clone()).register(naps).poll_interval(Duration::from_millis(20)).start();
+    let executor = start().await.expect("starts");
+    let short = executor.client().invoke(naps, 50).await.expect("invokes");
+    let long = executor.client().invoke(naps, 3_600_000).await.expect("invokes");
+    until("both sleep", || executor.resident() == 1).await;
+    // The executor's estimate runs ahead of a clock that stands still: it must not help.
+    let begun = stopwatch();
+    until("its timer is long over here", || begun() > Duration::from_millis(300)).await;
+    assert!(!short.status().await.expect("exists").status().is_terminal());
+    clock.advance(Duration::from_millis(50));
+    soon("result", short.result()).await.expect("completes");
+    assert!(!long.status().await.expect("exists").status().is_terminal());
+    clock.advance(Duration::from_secs(3_600));
+    soon("result", long.result()).await.expect("completes");
+}

@@ -338,6 +338,59 @@ on_every_database! {
         assert_eq!(reason.code, "CORRUPT");
         assert!(reason.message.contains("okay"), "{}", reason.message);
         assert_healthy(&executor).await;
+        run.cancel("hopeless").await.expect("cancels");
+        stage.status(&run, Status::Cancelled).await;
+    }
+
+    async fn a_damaged_message_to_a_run_in_memory_keeps_nobody_else_waiting(stage: Stage) {
+        let executor = stage.executor().linger(Duration::from_secs(600)).register(old::ship).register(healthy).start().await.expect("starts");
+        let (hit, other) = (
+            executor.client().invoke(old::ship, 1).await.expect("invokes"),
+            executor.client().invoke(old::ship, 2).await.expect("invokes"),
+        );
+        for run in [&hit, &other] {
+            eventually("it waits", async || match stage.lines(run.id()).await.len() { 2 => Ok(()), n => Err(n.to_string()) }).await;
+        }
+        let (pg, lite) = literals(hit.id());
+        stage.edit(
+            &format!("INSERT INTO workflow.inbox (run_id, seq, kind, name, nth, phase, codec, payload, sent_at) VALUES ({pg}, 1, 'event', 'go', 1, 'okay', 0, '1', now());
+                      UPDATE workflow.runs SET mail = 1 WHERE id = {pg}"),
+            &format!("INSERT INTO wf_inbox (run, seq, kind, name, nth, phase, codec, payload) VALUES ({lite}, 1, 'event', 'go', 1, 'okay', 0, x'31');
+                      UPDATE wf_run SET mail = 1 WHERE id = {lite}"),
+        ).await;
+        // From another process, so that it has to be fetched.
+        Client::new(stage.another().await).emit_to("go", "2", &1u64).await.expect("emits");
+        assert_eq!(soon("result", other.result()).await.expect("completes"), 3);
+        assert_healthy(&executor).await;
+        executor.shutdown().await.expect("shuts down");
+        let next = stage.executor().register(old::ship).register(healthy).start().await.expect("starts");
+        assert_eq!(stage.parked(&hit).await.code, "CORRUPT");
+        assert_healthy(&next).await;
+    }
+
+    async fn a_damaged_run_keeps_nobody_else_waiting(stage: Stage) {
+        for (n, (postgres, sqlite)) in [
+            ("UPDATE workflow.runs SET mail = -5 WHERE id = ID", "UPDATE wf_run SET mail = -5 WHERE id = ID"),
+            ("UPDATE workflow.runs SET input = '\\xff00' WHERE id = ID", "UPDATE wf_run SET input = x'ff00' WHERE id = ID"),
+            ("UPDATE workflow.runs SET input_codec = 77 WHERE id = ID", "UPDATE wf_run SET input_codec = 77 WHERE id = ID"),
+            ("UPDATE workflow.runs SET parent_id = id, parent_kind = 'x', parent_name = 'y', parent_nth = -1 WHERE id = ID",
+             "UPDATE wf_run SET parent_run = id, parent_kind = 'x', parent_name = 'y', parent_nth = -1 WHERE id = ID"),
+        ].into_iter().enumerate() {
+            let client = stage.client();
+            let run = client.invoke(old::ship, n as u64).await.expect("invokes");
+            let (pg, lite) = literals(run.id());
+            stage.edit(&postgres.replace("ID", &pg), &sqlite.replace("ID", &lite)).await;
+            let executor = stage.executor().register(old::ship).register(healthy).start().await.expect("starts");
+            for _ in 0..3 {
+                assert_healthy(&executor).await;
+                let other = client.invoke(healthy, 1).await.expect("invokes");
+                // Looked up together with the damaged one.
+                let looks = (0..20).map(|_| async { run.status().await.map(drop) });
+                let (_, result) = futures::join!(futures::future::join_all(looks), soon("result", other.result()));
+                assert_eq!(result.expect("completes"), 2);
+            }
+            executor.shutdown().await.expect("shuts down");
+        }
     }
 
     async fn an_input_that_nobody_can_read_parks_its_run_alone(stage: Stage) {

@@ -18,7 +18,7 @@ use crate::sql;
 use crate::store::PgStore;
 
 type Journals = HashMap<Uuid, Result<Vec<Entry>, String>>;
-type Inboxes = HashMap<Uuid, Result<Vec<Message>, String>>;
+type Inboxes = HashMap<Uuid, (Vec<Message>, Option<String>)>;
 
 impl PgStore {
     pub(crate) async fn claim_runs(&self, claim: &Claim) -> Result<Claimed, StoreError> {
@@ -103,7 +103,15 @@ async fn load(conn: &mut PgConnection, ids: &[Uuid]) -> Result<(Journals, Inboxe
     let messages = sqlx::query(sql::LOAD_INBOXES).bind(ids).fetch_all(&mut *conn).await.map_err(work)?;
     let journals =
         group(&entries, |row, list: &[Entry]| row::entry(row, u32::try_from(list.len()).unwrap_or(u32::MAX)))?;
-    Ok((journals, group(&messages, |row, _| row::message(row))?))
+    let mut inboxes = Inboxes::new();
+    for row in &messages {
+        let (readable, damage) = inboxes.entry(row.try_get("run_id").map_err(work)?).or_default();
+        match row::message(row) {
+            Ok(message) => readable.push(message),
+            Err(reason) => *damage = Some(reason),
+        }
+    }
+    Ok((journals, inboxes))
 }
 
 /// Rows by run. The first row of a run that can't be read stands for the whole run.
@@ -128,13 +136,14 @@ fn claimed(
     id: Uuid,
     row: &PgRow,
     journal: Option<Result<Vec<Entry>, String>>,
-    inbox: Option<Result<Vec<Message>, String>>,
+    inbox: Option<(Vec<Message>, Option<String>)>,
 ) -> Result<ClaimedRun, StoreError> {
     let mut journal = journal.unwrap_or_else(|| Ok(Vec::new()));
-    let inbox = inbox.unwrap_or_else(|| Ok(Vec::new())).unwrap_or_else(|reason| {
+    // What can be read may be a cancellation, which ends a run that can't go on.
+    let (inbox, damage) = inbox.unwrap_or_default();
+    if let Some(reason) = damage {
         journal = Err(reason);
-        Vec::new()
-    });
+    }
     let parent = row::parent(row).unwrap_or_else(|reason| {
         journal = Err(reason);
         None

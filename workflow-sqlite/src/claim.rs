@@ -60,9 +60,12 @@ async fn load(connection: &mut SqliteConnection, row: &SqliteRow, queue: &str) -
         run.journal = journal(connection, id).await?;
     }
     if run.mail > 0 {
-        match inbox(connection, id).await? {
-            Ok(messages) => run.inbox = messages,
-            Err(reason) => run.journal = run.journal.and(Err(reason)),
+        for message in inbox(connection, id).await? {
+            match message {
+                // It may be a cancellation, which ends a run that can't go on.
+                Ok(message) => run.inbox.push(message),
+                Err(reason) => run.journal = run.journal.and(Err(reason)),
+            }
         }
     }
     Ok(run)
@@ -102,7 +105,7 @@ async fn journal(connection: &mut SqliteConnection, run: RunId) -> Result<Result
     Ok(Ok(entries))
 }
 
-async fn inbox(connection: &mut SqliteConnection, run: RunId) -> Result<Result<Vec<Message>, String>, StoreError> {
+async fn inbox(connection: &mut SqliteConnection, run: RunId) -> Result<Vec<Result<Message, String>>, StoreError> {
     let rows = sqlx::query(sql::INBOX_OF_RUN).bind(run.0).fetch_all(connection).await.map_err(error::statement)?;
     Ok(rows.iter().map(|row| row::mail(row).map(|mail| mail.message)).collect())
 }

@@ -39,7 +39,7 @@ pub enum Error {
         reason: ParkReason,
     },
     /// There is no such run.
-    #[error("there is no run {0}: it was never created in this store, or its retention is over")]
+    #[error("there is no run {0:?}: it was never created in this store, or its retention is over")]
     NoSuchRun(String),
     /// The run has ended already.
     #[error("run {run} has ended already as {status}")]
@@ -50,7 +50,9 @@ pub enum Error {
         status: workflow_core::store::Status,
     },
     /// The runtime or the executor is going down.
-    #[error("the executor or its runtime is shutting down: nothing was done")]
+    #[error(
+        "the executor or its runtime is shutting down, and nobody knows whether the call took effect: ask again from elsewhere; an invocation with an id may be repeated"
+    )]
     ShuttingDown,
 }
 

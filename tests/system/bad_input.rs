@@ -314,7 +314,7 @@ on_every_store! {
         let run = small.client().invoke(chatty, 30).await.expect("invokes");
         let reason = stage.parked(&run).await;
         assert_eq!(reason.code, "JOURNAL_FULL");
-        for words in ["21 entries", "limits are 20", "ctx.invoke", "`max_entries`"] {
+        for words in ["21 entries", "limits are 20", "ctx.invoke", "`max_journal(..)`"] {
             assert!(reason.message.contains(words), "{words:?} is missing in: {}", reason.message);
         }
         assert_eq!(stage.journal(run.id()).await.len(), 20);

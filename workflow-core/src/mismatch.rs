@@ -68,7 +68,7 @@ pub(crate) fn journal_full(entries: u32, bytes: usize, options: &MachineOptions)
         code: code::JOURNAL_FULL.to_owned(),
         message: format!(
             "the journal of the run would have {entries} entries and {bytes} bytes, the limits are {} and {}: hand \
-             parts of the work to children (ctx.invoke), or raise `max_entries` or `max_journal_bytes` and resume",
+             parts of the work to children (ctx.invoke), or raise the executor's `max_journal(..)`, then resume",
             options.max_entries, options.max_journal_bytes
         ),
     }

@@ -62,7 +62,7 @@ pub enum PayloadError {
         reason: String,
     },
     /// The bytes are no value of the wanted type.
-    #[error("the payload is no {type_name}: {reason} (at {path})")]
+    #[error("the payload can't be read as {type_name}: {reason} (at {path})")]
     Decode {
         /// The Rust type.
         type_name: &'static str,

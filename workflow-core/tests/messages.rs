@@ -327,7 +327,7 @@ fn a_value_of_another_type() {
     assert_eq!(
         message,
         "\
-the recorded outcome of step price (messages.rs:_): the payload is no u32: invalid type: string \"12 EUR\", expected \
+the recorded outcome of step price (messages.rs:_): the payload can't be read as u32: invalid type: string \"12 EUR\", expected \
 u32 at line 1 column 8 (at .)
   ways out: deploy a type that can read the recorded value (a field with #[serde(default)], say), or give the changed \
 workflow a new version; then resume the run"
@@ -378,6 +378,6 @@ fn a_full_journal() {
         message,
         "\
 the journal of the run would have 3 entries and 12 bytes, the limits are 2 and 67108864: hand parts of the work to \
-children (ctx.invoke), or raise `max_entries` or `max_journal_bytes` and resume"
+children (ctx.invoke), or raise the executor's `max_journal(..)`, then resume"
     );
 }

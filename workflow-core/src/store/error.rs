@@ -40,7 +40,7 @@ pub enum StoreError {
     },
     /// A topic holds as many events as it may.
     #[error(
-        "the buffer of event {name} (key {key:?}) is full with {limit} events: nothing was sent; wait until they are consumed or expire, or raise `max_buffered_events`"
+        "the buffer of event {name} (key {key:?}) is full with {limit} events: nothing was sent; an event stays, received or not, until its retention is over, so spread them over keys, or keep them for a shorter time (the executor's `retain`)"
     )]
     BufferFull {
         /// The event's name.

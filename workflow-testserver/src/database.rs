@@ -94,7 +94,9 @@ impl Drop for Database {
         }
         let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
         let admin = std::mem::take(&mut self.admin);
-        let dropped = std::thread::spawn(move || {
+        let (done, dropped) = std::sync::mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            let _done = done;
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
             runtime.block_on(async move {
                 if let Ok(mut connection) = PgConnection::connect(&admin).await {
@@ -102,7 +104,8 @@ impl Drop for Database {
                 }
             });
         });
-        let _ = dropped.join();
+        // Disconnected: the thread has ended.
+        let _ = dropped.recv_timeout(std::time::Duration::from_secs(1));
     }
 }
 

@@ -26,6 +26,8 @@ const SETTINGS: [(&str, &str); 9] = [
     ("unix_socket_directories", ""),
     ("dynamic_shared_memory_type", "mmap"),
     ("max_connections", "300"),
+    // A client that stops half-way through its authentication holds up whoever drops a database.
+    ("authentication_timeout", "10s"),
     ("fsync", "on"),
     ("synchronous_commit", "on"),
     ("full_page_writes", "on"),

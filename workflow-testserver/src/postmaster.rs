@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 const PORTS: std::ops::Range<u16> = 10_000..32_000;
 
 /// How the server runs in every test: what costs nothing in what is proved, and lets nothing out of its directory.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 10] = [
     ("listen_addresses", "127.0.0.1"),
     ("unix_socket_directories", ""),
     ("dynamic_shared_memory_type", "mmap"),

@@ -234,13 +234,14 @@ on_every_store! {
         for _ in 0..4 {
             // An executor that takes the run and dies, as the store sees it.
             let executor = ExecutorId::generate();
-            stage.store.register(executor, "doomed", Duration::from_millis(100)).await.expect("registers");
+stage.store.register(executor, "doomed", Duration::from_secs(60)).await.expect("registers");
             let claim = workflow::store::Claim {
                 executor,
                 queues: vec![("default".to_owned(), 1)],
                 workflows: vec![("held".to_owned(), 1)],
             };
             assert_eq!(stage.store.claim(&claim).await.expect("claims").runs.len(), 1);
+            stage.store.heartbeat(executor, Duration::from_millis(1)).await.expect("beats for the last time");
             eventually("found dead", async || {
                 let rescued = stage.store.rescue(3, 100).await.expect("rescues");
                 if rescued.executors.contains(&executor) { Ok(()) } else { Err(format!("{rescued:?}")) }

@@ -26,16 +26,16 @@ async fn listens(ctx: Ctx) -> Result<u64> {
 
 on_every_store! {
     async fn an_ended_run_goes_after_its_time_with_its_children(stage: Stage) {
-        let executor = stage.executor().sweep_interval(Some(Duration::from_millis(20))).retain(Duration::from_secs(3600))
-            .register(family).register(leaf).start().await.expect("starts");
+        let executor = stage.executor().register(family).register(leaf).start().await.expect("starts");
         let client = executor.client();
         let kept = client.invoke(family, ()).await.expect("invokes");
         soon("result", kept.result()).await.expect("completes");
-        let brief = client.invoke(family, ()).id("reusable").retain(Duration::from_millis(300)).await.expect("invokes");
+        let brief = client.invoke(family, ()).id("reusable").retain(Duration::from_millis(1)).await.expect("invokes");
         soon("result", brief.result()).await.expect("completes");
         let children = client.list().parent(brief.id()).await.expect("lists");
         assert_eq!(children.len(), 2);
         eventually("swept", async || {
+            stage.store.sweep(100).await.expect("sweeps");
             let mut left = usize::from(stage.exists(brief.id()).await);
             for child in &children {
                 left += usize::from(stage.exists(child.id()).await);

@@ -129,30 +129,32 @@ fn a_finished_manifest_is_made_again() {
 #[tokio::test]
 async fn killed_again_and_again_it_goes_on() {
     let mut tree = Tree::new();
-    tree.forest(40, 900, 60_000);
-    let total = 900 + fs_directories(&tree);
+    tree.forest(40, 2_000, 20_000);
+    let total = 2_000 + fs_directories(&tree);
     let expected = tree.reference();
-    let mut kills = 0;
     let mut before = 0;
-    while kills < 10 {
+    for kill in 1..=10 {
         let mut manifest = tree.begin(&["--jobs", "1"]);
         let store = tree.store().await;
-        let more = before + 1 + tree.random() as usize % 90;
-        let now = eventually("progress", async || {
+        let more = before + 1 + tree.random() as usize % 60;
+        let progress = async || {
             let now = journaled(&store).await;
             (now >= more || manifest.has_ended()).then_some(now)
-        });
-        let now = now.await;
-        assert!(now < total, "{now} of {total} steps after {kills} kills: the tree is too small");
+        };
+        let now = eventually("progress", progress).await;
         manifest.kill();
-        kills += 1;
         // Nothing that was seen is lost.
         before = journaled(&store).await;
         assert!(before >= now, "{before} steps are journaled after a kill, {now} were before");
+        if before + 60 > total {
+            // A slow machine sees it late. The next kill might come after the end.
+            assert!(kill >= 3, "{before} of {total} steps after {kill} kills: the tree is too small");
+            break;
+        }
     }
     let output = tree.manifest(&[]);
     assert_code(&output, 0);
-    assert_same(&output.stdout, &expected, "after ten kills");
+    assert_same(&output.stdout, &expected, "after the kills");
     assert_eq!(steps(&output), (total - before, before), "what is journaled is not run again");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -170,14 +172,14 @@ fn fs_directories(tree: &Tree) -> usize {
 #[tokio::test]
 async fn what_vanishes_is_told_and_stops_nothing() {
     let mut tree = Tree::new();
-    tree.forest(1, 400, 60_000);
+    tree.forest(1, 1_000, 20_000);
     let expected = tree.reference();
     let manifest = tree.begin(&["--jobs", "1"]);
     let store = tree.store().await;
     eventually("a few digests", async || (journaled(&store).await > 40).then_some(())).await;
     manifest.kill();
     let before = journaled(&store).await - 4;
-    assert!(before < 400, "killed too late to vanish anything");
+    assert!(before < 1_000, "killed too late to vanish anything");
     fs::remove_dir_all(tree.root().join("a/b/0")).expect("removes the files");
     let output = tree.manifest(&[]);
     assert_code(&output, 2);
@@ -188,7 +190,7 @@ async fn what_vanishes_is_told_and_stops_nothing() {
     let told = String::from_utf8_lossy(&output.stderr);
     let missing =
         told.lines().filter(|l| l.starts_with("manifest: a/b/0/") && l.ends_with(": No such file or directory"));
-    assert_eq!(missing.count(), 400 - before);
+    assert_eq!(missing.count(), 1_000 - before);
 }
 
 #[test]

@@ -81,10 +81,13 @@ impl Tree {
         self.command(arguments).output().expect("it starts")
     }
 
-    /// Begins a manifest whose output is read later.
-    pub fn begin(&self, arguments: &[&str]) -> Begun {
-        let mut command = self.command(arguments);
-        Begun(Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")))
+    /// Begins a manifest whose output goes to files: nobody reads it while it runs, and a full pipe would stop it.
+    pub fn begin(&mut self, arguments: &[&str]) -> Begun {
+        let name = self.random();
+        let files = ["out", "err"].map(|kind| self.beside(&format!("{name}.{kind}")));
+        let [out, err] = files.clone().map(|path| Stdio::from(fs::File::create(path).expect("creates a file")));
+        let child = self.command(arguments).stdout(out).stderr(err).spawn().expect("it starts");
+        Begun { child: Some(child), files }
     }
 
     /// The file that the journal is in.
@@ -101,17 +104,24 @@ impl Tree {
 
 /// A manifest under way, killed when dropped.
 #[derive(Debug)]
-pub struct Begun(Option<Child>);
+pub struct Begun {
+    child: Option<Child>,
+    files: [PathBuf; 2],
+}
 
 impl Begun {
+    fn child(&mut self) -> &mut Child {
+        self.child.as_mut().expect("it is there until it is killed")
+    }
+
     pub fn has_ended(&mut self) -> bool {
-        let child = self.0.as_mut().expect("it is there until it is taken");
-        child.try_wait().expect("it can be asked").is_some()
+        self.child().try_wait().expect("it can be asked").is_some()
     }
 
     pub fn end(mut self) -> Output {
-        let child = self.0.take().expect("it is there until it is taken");
-        child.wait_with_output().expect("it can be waited for")
+        let status = self.child().wait().expect("it can be waited for");
+        let [stdout, stderr] = self.files.clone().map(|path| fs::read(path).expect("it is there"));
+        Output { status, stdout, stderr }
     }
 
     pub fn kill(self) {
@@ -121,7 +131,7 @@ impl Begun {
 
 impl Drop for Begun {
     fn drop(&mut self) {
-        if let Some(mut child) = self.0.take() {
+        if let Some(mut child) = self.child.take() {
             // SIGKILL.
             child.kill().expect("it can be killed");
             child.wait().expect("it can be waited for");

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use workflow::prelude::*;
 use workflow::Timestamp;
+use workflow::prelude::*;
 
 use crate::support::{Probe, Stage, eventually, on_every_store, soon};
 

@@ -27,6 +27,8 @@ pub(crate) struct Engine {
     pub(crate) work: Notify,
     pub(crate) letters: Notify,
     pub(crate) due: Mutex<Option<Timestamp>>,
+    /// When the lease of another executor runs out, as far as is known.
+    pub(crate) expiry: Mutex<Option<Timestamp>>,
     pub(crate) turn: AtomicUsize,
     pub(crate) closing: AtomicBool,
     pub(crate) closed: watch::Sender<bool>,
@@ -89,16 +91,25 @@ impl Engine {
         }
     }
 
-    /// Resolves when the next heartbeat is due: rarer while nothing is owned.
+    /// Resolves when the next heartbeat is due: rarer while nothing is owned, and at the moment when another executor
+    /// will be dead unless it gives a sign of life before.
     #[expect(clippy::disallowed_methods, reason = "the heartbeat's interval")]
     pub(crate) async fn next_beat(&self) {
         let idle = self.shared.resident.load(Ordering::Acquire) == 0;
+        let expiry = *self.expiry.lock().unwrap_or_else(PoisonError::into_inner);
+        let expiry = expiry.map(|at| self.shared.clock.until(at).max(self.heartbeat / 10));
         let wait = if idle { self.heartbeat.max(self.lease / 5 * 2) } else { self.heartbeat };
+        let wait = expiry.map_or(wait, |expiry| wait.min(expiry));
         let step = self.heartbeat.min(wait);
         tokio::time::sleep(step).await;
         if wait > step && self.shared.resident.load(Ordering::Acquire) == 0 {
             tokio::time::sleep(wait - step).await;
         }
+    }
+
+    /// When the lease of another executor runs out.
+    pub(crate) fn learn_expiry(&self, at: Option<Timestamp>) {
+        *self.expiry.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
 
     /// The queues, beginning with another one each time.

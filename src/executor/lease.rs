@@ -30,6 +30,7 @@ pub(crate) async fn run(engine: Arc<Engine>) {
                 alive_since = sent;
                 engine.shared.clock.learn(beat.now);
                 engine.learn_due(beat.next_due);
+                engine.learn_expiry(beat.next_expiry);
                 if beat.rescue {
                     rescue(&engine).await;
                 }

@@ -161,6 +161,7 @@ impl Executor {
             work: Notify::new(),
             letters: Notify::new(),
             due: Mutex::new(None),
+            expiry: Mutex::new(None),
             turn: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             closed: watch::Sender::new(false),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use sqlx::postgres::PgRow;
-use sqlx::{Connection, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use uuid::Uuid;
 use workflow_core::journal::Entry;
 use workflow_core::store::{Claim, Claimed, ClaimedRun, Message};
@@ -13,7 +13,7 @@ use crate::batch::Statement;
 use crate::doubt::Doubt;
 use crate::error::{commit, work};
 use crate::row;
-use crate::session::{BEGIN, acquire, end, retry};
+use crate::session::{acquire, end, retry};
 use crate::sql;
 use crate::store::PgStore;
 
@@ -30,7 +30,7 @@ impl PgStore {
         let slot = self.slots().take();
         let mut conn = acquire(self.pool()).await?;
         // From here on the runs may be owned; if their journals can't be read they are given back.
-        let doubt = self.doubts().guard(Doubt { executor: claim.executor.0, claim: id });
+        let doubt = self.doubts().guard(Doubt::new(claim.executor.0, id));
         let rooms = room_of_each(&claim.queues);
         let query = sqlx::query(sql::CLAIM)
             .bind(claim.executor.0)
@@ -42,7 +42,7 @@ impl PgStore {
         let rows = if self.has_prepared_sessions() {
             query.fetch_all(&mut *conn).await.map_err(commit)
         } else {
-            in_transaction(&mut conn, query).await
+            in_transaction(&mut conn, self.limits().begin(), query).await
         };
         drop(slot);
         let rows = match rows {
@@ -50,7 +50,7 @@ impl PgStore {
                 doubt.settle();
                 return Err(error);
             }
-            rows => rows?,
+            rows => rows.map_err(unclaimed)?,
         };
         let Some(first) = rows.first() else {
             doubt.settle();
@@ -73,17 +73,21 @@ impl PgStore {
 }
 
 /// For a pool of the user's: with our settings, JIT off above all, for this statement only.
-async fn in_transaction(conn: &mut PgConnection, query: Statement<'_>) -> Result<Vec<PgRow>, StoreError> {
-    let mut tx = conn.begin_with(BEGIN).await.map_err(work)?;
+async fn in_transaction(
+    conn: &mut PgConnection,
+    begin: String,
+    query: Statement<'_>,
+) -> Result<Vec<PgRow>, StoreError> {
+    let mut tx = conn.begin_with(AssertSqlSafe(begin)).await.map_err(work)?;
     let rows = query.fetch_all(&mut *tx).await.map_err(work)?;
     end(tx).await?;
     Ok(rows)
 }
 
-/// The runs are claimed already, so trying again at once wouldn't find them.
+/// The runs may be claimed already, so trying again at once wouldn't find them; but they are given back.
 fn unclaimed(error: StoreError) -> StoreError {
     match error {
-        StoreError::Contention(reason) => StoreError::Unavailable(reason),
+        StoreError::Contention(reason) | StoreError::Unknown(reason) => StoreError::Unavailable(reason),
         other => other,
     }
 }

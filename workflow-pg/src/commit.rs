@@ -11,7 +11,7 @@ use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
 use crate::batch::{EntryColumns, KeyColumns, Outgoing, RunChanges, bind_messages, number};
 use crate::error::{commit, work};
 use crate::row::{instant, int8};
-use crate::session::{acquire, begin, end, retry};
+use crate::session::{acquire, end, retry};
 use crate::store::PgStore;
 use crate::topic::{self, Found};
 use crate::wake::Wakes;
@@ -86,7 +86,7 @@ impl PgStore {
     /// Locks in the order of the contract: the writer, the topics, the runs, the rest.
     async fn commit_in_steps(&self, executor: ExecutorId, turns: &[&Turn]) -> Result<Try, StoreError> {
         let slot = self.slots().take();
-        let mut tx = begin(self.pool()).await?;
+        let mut tx = self.begin().await?;
         let changing = turns.iter().filter(|turn| !matches!(turn.then, Then::Keep)).map(|turn| turn.run.0);
         let (now, owned) = check(&mut tx, executor, slot.number, changing.collect()).await?;
         let refused = turns.iter().any(|turn| refusal(turn, now, &owned).is_some());

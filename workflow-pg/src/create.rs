@@ -9,7 +9,7 @@ use workflow_core::{RunId, StoreError, Timestamp};
 
 use crate::error::{commit, work};
 use crate::row::{int4, micros};
-use crate::session::{acquire, begin, end, retry};
+use crate::session::{acquire, end, retry};
 use crate::sql;
 use crate::store::PgStore;
 use crate::wake::Wakes;
@@ -57,7 +57,7 @@ impl PgStore {
             let outcomes = create(&mut conn, &list, how).await?;
             return if atomic { no_conflict(runs, outcomes) } else { Ok(outcomes) };
         }
-        let mut tx = begin(self.pool()).await?;
+        let mut tx = self.begin().await?;
         let how = How { slot: slot.number, fenced: None, eager: true, alone: false };
         let outcomes = no_conflict(runs, create(&mut tx, &list, how).await?)?;
         end(tx).await?;

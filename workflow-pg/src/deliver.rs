@@ -10,7 +10,7 @@ use workflow_core::store::{NewEvent, NewMessage, SendOutcome, Status};
 use crate::batch::{KeyColumns, Outgoing, bind_messages, number};
 use crate::commit::Changed;
 use crate::error::{commit, work};
-use crate::session::{acquire, begin, end, retry};
+use crate::session::{acquire, end, retry};
 use crate::store::PgStore;
 use crate::wake::Wakes;
 use crate::{sql, topic};
@@ -40,7 +40,7 @@ impl PgStore {
             let mut conn = acquire(self.pool()).await?;
             return send(&mut conn, sends, Vec::new(), commit).await;
         }
-        let mut tx = begin(self.pool()).await?;
+        let mut tx = self.begin().await?;
         let sent = deliver(&mut tx, sends, emits, max_buffered).await?;
         end(tx).await?;
         Ok(sent)

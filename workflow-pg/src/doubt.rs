@@ -1,9 +1,12 @@
-//! Claims that may have been made without the executor's knowing what it owns now: their journals couldn't be read.
+//! Claims that may have been made without the executor's knowing what it owns now: the answer was lost, or the journals
+//! couldn't be read.
 //!
-//! Nobody drives such runs, so they are given back: at the next heartbeat, which comes every second anyway. (A claim of
-//! unknown outcome is more than that: it may be made after all, later. The executor begins a new life then.)
+//! Nobody drives such runs, so they are given back: with the next heartbeats, which come every second anyway. For a
+//! while, because the server may find the claim in its socket only after it has lost the client; longer than it may
+//! work on it. Each claim has an id of its own, so nothing is given back that was claimed again since.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use sqlx::Row;
 use uuid::Uuid;
@@ -18,8 +21,19 @@ use crate::wake::Wakes;
 /// A claim that may have been made.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Doubt {
-    pub(crate) executor: Uuid,
-    pub(crate) claim: Uuid,
+    executor: Uuid,
+    claim: Uuid,
+    since: Instant,
+}
+
+/// How long a lost claim may still be made: twice the limit of a statement, and some.
+const OPEN: Duration = Duration::from_secs(10);
+
+impl Doubt {
+    #[expect(clippy::disallowed_methods, reason = "how long to be suspicious is no instant of the store")]
+    pub(crate) fn new(executor: Uuid, claim: Uuid) -> Self {
+        Self { executor, claim, since: Instant::now() }
+    }
 }
 
 /// What is in doubt.
@@ -68,13 +82,15 @@ impl PgStore {
         for doubt in self.doubts().take() {
             let guard = self.doubts().guard(doubt);
             let owner = doubt.executor;
-            tracing::warn!(%executor, %owner, "giving back runs whose owner never learned that it owns them");
-            let mut conn = acquire(self.pool()).await?;
+            let mut conn = acquire(self.leases()).await?;
             let query = sqlx::query(sql::RELEASE_RUNS).bind(owner).bind(doubt.claim);
             for row in query.fetch_all(&mut *conn).await.map_err(commit)? {
+                tracing::warn!(%executor, %owner, "gave back a run whose owner never learned that it owns it");
                 wakes.ready(row.try_get(0).map_err(commit)?);
             }
-            guard.settle();
+            if doubt.since.elapsed() > OPEN {
+                guard.settle();
+            }
         }
         self.ring(wakes);
         Ok(())

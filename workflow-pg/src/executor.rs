@@ -1,4 +1,5 @@
-//! The lives of executors: registering, heartbeats, closing, and taking over the runs of dead ones.
+//! The lives of executors: registering, heartbeats, closing, and taking over the runs of dead ones. On connections of
+//! their own: an executor whose pool is busy isn't dead.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
 
 use crate::error::{commit, work};
 use crate::row::{limit, micros, text};
-use crate::session::{WRITER_SLOTS, acquire, begin, end, retry};
+use crate::session::{WRITER_SLOTS, acquire, end, retry};
 use crate::sql;
 use crate::store::PgStore;
 use crate::wake::Wakes;
@@ -26,8 +27,9 @@ impl PgStore {
         name: &str,
         lease: Duration,
     ) -> Result<Timestamp, StoreError> {
+        self.limits().hold_below(lease);
         retry(async || {
-            let mut conn = acquire(self.pool()).await?;
+            let mut conn = acquire(self.leases()).await?;
             let query = sqlx::query(sql::REGISTER).bind(executor.0).bind(text(name)).bind(micros(lease));
             let rows = query.bind(i32::from(WRITER_SLOTS)).fetch_all(&mut *conn).await.map_err(commit)?;
             let row = rows.first().ok_or(StoreError::LeaseLost(executor))?;
@@ -38,7 +40,7 @@ impl PgStore {
 
     pub(crate) async fn renew(&self, executor: ExecutorId, lease: Duration) -> Result<Heartbeat, StoreError> {
         let renewed = retry(async || {
-            let mut conn = acquire(self.pool()).await?;
+            let mut conn = acquire(self.leases()).await?;
             // Repeating it is harmless, so a lost connection is no more than that.
             let query = sqlx::query(sql::HEARTBEAT).bind(executor.0).bind(micros(lease));
             let rows = query.fetch_all(&mut *conn).await.map_err(work)?;
@@ -46,6 +48,7 @@ impl PgStore {
             Ok(Heartbeat {
                 now: row.try_get("now").map_err(work)?,
                 rescue: row.try_get("rescue").map_err(work)?,
+                next_expiry: row.try_get("next_expiry").map_err(work)?,
                 next_due: row.try_get("next_due").map_err(work)?,
             })
         })
@@ -68,7 +71,7 @@ impl PgStore {
 
     pub(crate) async fn rescue_runs(&self, max_crashes: u32, most: usize) -> Result<Rescued, StoreError> {
         let mut rescued = Rescued::default();
-        let mut conn = acquire(self.pool()).await?;
+        let mut conn = acquire(self.leases()).await?;
         let query = sqlx::query(sql::EXPIRED_EXECUTORS).bind(limit(MAX_DEAD));
         let expired = query.fetch_all(&mut *conn).await.map_err(work)?;
         drop(conn);
@@ -100,7 +103,7 @@ impl PgStore {
 
     /// Takes an executor's fence away. In this order: its writers, which waits for their commits; then the executor.
     async fn end_executor(&self, executor: ExecutorId, state: &'static str) -> Result<bool, StoreError> {
-        let mut tx = begin(self.pool()).await?;
+        let mut tx = self.begin_on(self.leases()).await?;
         sqlx::query(sql::LOCK_WRITERS).bind(executor.0).fetch_all(&mut *tx).await.map_err(work)?;
         let query = sqlx::query(sql::END_EXECUTOR).bind(executor.0).bind(state);
         let ended = query.fetch_all(&mut *tx).await.map_err(work)?;
@@ -116,7 +119,7 @@ impl PgStore {
         rescued: &mut Rescued,
     ) -> Result<usize, StoreError> {
         let rows = retry(async || {
-            let mut conn = acquire(self.pool()).await?;
+            let mut conn = acquire(self.leases()).await?;
             let query = sqlx::query(sql::TAKE_OVER).bind(max_crashes).bind(limit(most)).bind(only.map(|e| e.0));
             query.fetch_all(&mut *conn).await.map_err(commit)
         })
@@ -137,7 +140,7 @@ impl PgStore {
     }
 
     async fn forget_executors(&self) -> Result<(), StoreError> {
-        let mut conn = acquire(self.pool()).await?;
+        let mut conn = acquire(self.leases()).await?;
         sqlx::query(sql::FORGET_EXECUTORS).execute(&mut *conn).await.map_err(work)?;
         Ok(())
     }

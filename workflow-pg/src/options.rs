@@ -48,7 +48,8 @@ impl PgOptions {
         }
     }
 
-    /// How many connections at most (default 8). Two more are used for wake-ups.
+    /// How many connections at most (default 8). Up to four more are used: two for leases, so that a busy pool
+    /// never makes an executor look dead, and two for wake-ups.
     pub fn pool_size(mut self, connections: u32) -> Self {
         self.pool_size = connections.max(1);
         self

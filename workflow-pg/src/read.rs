@@ -7,7 +7,7 @@ use workflow_core::{ExecutorId, RunId, StoreError};
 
 use crate::error::{commit, work};
 use crate::row::{self, int4, limit};
-use crate::session::{acquire, begin, retry};
+use crate::session::{acquire, retry};
 use crate::sql;
 use crate::store::PgStore;
 use crate::wake::Wakes;
@@ -18,7 +18,7 @@ const CHUNK: usize = 1_000;
 impl PgStore {
     pub(crate) async fn entry_landed(&self, run: RunId, position: u32) -> Result<bool, StoreError> {
         retry(async || {
-            let mut tx = begin(self.pool()).await?;
+            let mut tx = self.begin().await?;
             let query = sqlx::query(sql::PROBE_ENTRY).bind(run.0).bind(int4("position", position)?);
             let inserted = query.execute(&mut *tx).await.map_err(work)?.rows_affected();
             tx.rollback().await.map_err(work)?;

@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{AssertSqlSafe, Executor, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 use workflow_core::StoreError;
 
 use crate::error;
+use crate::store::PgStore;
 
 /// What every session of our own pool is set to: shorter than the default lease of 5 s, because a fence alone doesn't
 /// help against a writer that was frozen inside an open transaction. And without JIT: the planner takes the claim for
@@ -19,20 +21,71 @@ use crate::error;
 pub(crate) const SESSION_LIMITS: &str = "SET idle_in_transaction_session_timeout = 3000; SET statement_timeout = 4000; \
      SET lock_timeout = 2000; SET jit = off";
 
-// The limits are set again here because a pool may be the user's, with limits of its own. It costs no round trip: the
-// lot goes in one message. A statement that is its own transaction needs none, as its client can't keep it open.
-pub(crate) const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 3000; \
-     SET LOCAL statement_timeout = 4000; SET LOCAL lock_timeout = 2000; SET LOCAL jit = off";
+/// How long a transaction may be idle that holds the fence of an executor with the default lease, or a longer one.
+const MAX_IDLE_MS: u32 = 3_000;
+
+/// The time limits of transactions. They are below the shortest lease of an executor on this store: while a frozen
+/// client holds the fence, nobody can take its runs over.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    idle_ms: AtomicU32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { idle_ms: AtomicU32::new(MAX_IDLE_MS) }
+    }
+}
+
+impl Limits {
+    /// An executor has this lease.
+    pub(crate) fn hold_below(&self, lease: Duration) {
+        let most = u32::try_from(lease.as_millis() * 3 / 5).unwrap_or(MAX_IDLE_MS).max(1);
+        self.idle_ms.fetch_min(most, Ordering::Relaxed);
+    }
+
+    /// For how long a transaction that holds the fence may be idle, in milliseconds.
+    pub(crate) fn idle_ms(&self) -> u32 {
+        self.idle_ms.load(Ordering::Relaxed)
+    }
+
+    /// Begins a transaction. The limits are set again here because a pool may be the user's, with limits of its own. It
+    /// costs no round trip: the lot goes in one message. A statement that is its own transaction needs none, as its
+    /// client can't keep it open.
+    pub(crate) fn begin(&self) -> String {
+        let idle_ms = self.idle_ms();
+        format!(
+            "BEGIN; SET LOCAL idle_in_transaction_session_timeout = {idle_ms}; SET LOCAL statement_timeout = 4000; \
+             SET LOCAL lock_timeout = 2000; SET LOCAL jit = off"
+        )
+    }
+}
+
+/// The pool for leases: it connects like `pool` does, and is never busy with anything else. Rescuing waits for locks, so
+/// there is a second connection for a heartbeat of another executor of this process.
+pub(crate) fn lease_pool(pool: &PgPool) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(2)
+        .acquire_timeout(Duration::from_secs(2))
+        .after_connect(|conn, _| Box::pin(async move { conn.execute(SESSION_LIMITS).await.map(|_| ()) }))
+        .connect_lazy_with((*pool.connect_options()).clone())
+}
 
 /// A connection of the pool.
 pub(crate) async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, StoreError> {
     pool.acquire().await.map_err(error::connect)
 }
 
-/// A transaction with our time limits. Dropping it rolls back.
-pub(crate) async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, StoreError> {
-    // Whether the connect or the BEGIN failed, nothing was written.
-    pool.begin_with(BEGIN).await.map_err(error::connect)
+impl PgStore {
+    /// A transaction with our time limits. Dropping it rolls back.
+    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+        self.begin_on(self.pool()).await
+    }
+
+    pub(crate) async fn begin_on(&self, pool: &PgPool) -> Result<Transaction<'static, Postgres>, StoreError> {
+        // Whether the connect or the BEGIN failed, nothing was written.
+        pool.begin_with(AssertSqlSafe(self.limits().begin())).await.map_err(error::connect)
+    }
 }
 
 /// Commits; a connection lost here leaves the outcome unknown.

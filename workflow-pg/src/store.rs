@@ -16,7 +16,7 @@ use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
 use crate::doubt::Doubts;
 use crate::listen::Bell;
 use crate::options::Capabilities;
-use crate::session::Slots;
+use crate::session::{Limits, Slots, lease_pool};
 use crate::wake::Wakes;
 
 /// Runs and journals in Postgres. Cloning is cheap and gives the same store.
@@ -28,6 +28,9 @@ pub struct PgStore {
 #[derive(Debug)]
 struct Inner {
     pool: PgPool,
+    /// Connections for leases alone.
+    leases: PgPool,
+    limits: Limits,
     /// Whether the pool's sessions have our settings.
     prepared: bool,
     slots: Slots,
@@ -38,7 +41,9 @@ struct Inner {
 impl PgStore {
     pub(crate) fn over(pool: PgPool, prepared: bool, capabilities: Capabilities) -> Self {
         let bell = Bell::start(&pool, capabilities);
-        Self { inner: Arc::new(Inner { pool, prepared, slots: Slots::default(), doubts: Doubts::default(), bell }) }
+        let leases = lease_pool(&pool);
+        let (slots, doubts, limits) = Default::default();
+        Self { inner: Arc::new(Inner { pool, leases, limits, prepared, slots, doubts, bell }) }
     }
 
     /// The pool, for statements of your own.
@@ -57,6 +62,14 @@ impl PgStore {
 
     pub(crate) fn has_prepared_sessions(&self) -> bool {
         self.inner.prepared
+    }
+
+    pub(crate) fn leases(&self) -> &PgPool {
+        &self.inner.leases
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.inner.limits
     }
 
     pub(crate) fn slots(&self) -> &Slots {
@@ -149,6 +162,7 @@ impl Store for PgStore {
 
     async fn shutdown(&self) {
         self.inner.bell.stop();
+        self.inner.leases.close().await;
         self.inner.pool.close().await;
     }
 

@@ -7,7 +7,7 @@ use workflow_core::store::Swept;
 
 use crate::error::{commit, work};
 use crate::row::limit;
-use crate::session::{acquire, begin, end, retry};
+use crate::session::{acquire, end, retry};
 use crate::sql;
 use crate::store::PgStore;
 
@@ -26,7 +26,7 @@ impl PgStore {
     /// Parents and children are locked together and by id. A parent with more children than fit is deleted by a later
     /// sweep, when the last of them has lost it.
     async fn sweep_runs(&self, most: usize) -> Result<u64, StoreError> {
-        let mut tx = begin(self.pool()).await?;
+        let mut tx = self.begin().await?;
         let rows = sqlx::query(sql::LOCK_EXPIRED).bind(limit(most)).fetch_all(&mut *tx).await.map_err(work)?;
         let (mut all, mut expired) = (Vec::new(), Vec::new());
         for row in &rows {

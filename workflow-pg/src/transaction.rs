@@ -71,6 +71,7 @@ impl PgStore {
             .bind(&fact.payload.bytes)
             .bind(fact.mark)
             .bind(ENTRY_VERSION)
+            .bind(self.limits().idle_ms().to_string())
             .fetch_all(&mut *tx)
             .await
             .map_err(work)?;

@@ -63,11 +63,17 @@ pub(crate) async fn heartbeat(
     if renewed.rows_affected() == 0 {
         return Err(StoreError::LeaseLost(executor));
     }
-    let dead = sqlx::query(sql::ANY_DEAD).bind(now).fetch_one(&mut *connection).await.map_err(error::statement)?;
+    let others = sqlx::query(sql::OTHER_EXECUTORS)
+        .bind(now)
+        .bind(executor.0)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(error::statement)?;
     let due = sqlx::query(sql::NEXT_DUE).fetch_one(connection).await.map_err(error::statement)?;
     Ok(Heartbeat {
         now: timestamp(now),
-        rescue: dead.try_get(0).map_err(error::statement)?,
+        rescue: others.try_get(0).map_err(error::statement)?,
+        next_expiry: others.try_get::<Option<i64>, _>(1).map_err(error::statement)?.map(timestamp),
         next_due: due.try_get::<Option<i64>, _>(0).map_err(error::statement)?.map(timestamp),
     })
 }

@@ -87,7 +87,7 @@ macro_rules! many {
 }
 
 statements! {
-    ANY_DEAD = "any_dead";
+    OTHER_EXECUTORS = "other_executors";
     CHECK_FENCE = "check_fence";
     CLAIMABLE = "claimable";
     COUNT_EVENTS = "count_events";

@@ -51,6 +51,7 @@ macro_rules! __conformance_cases {
                 register_answers_the_stores_clock,
                 heartbeat_keeps_the_lease,
                 heartbeat_may_shorten_the_lease,
+                heartbeat_tells_when_the_lease_of_another_runs_out,
                 heartbeat_of_an_unknown_executor_is_refused,
                 an_expired_lease_is_never_renewed,
                 an_expired_lease_claims_nothing,

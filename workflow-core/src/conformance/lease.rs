@@ -45,6 +45,22 @@ pub async fn heartbeat_may_shorten_the_lease(b: &Bench) {
     assert!(matches!(error, StoreError::LeaseLost(id) if id == executor), "{error:?}");
 }
 
+pub async fn heartbeat_tells_when_the_lease_of_another_runs_out(b: &Bench) {
+    let executor = b.executor().await;
+    let alone = b.store().heartbeat(executor, SHORT * 50).await.expect("alive");
+    assert_eq!(alone.next_expiry, None, "its own lease is no news");
+    let others = [ExecutorId::generate(), ExecutorId::generate()];
+    let mut registered = Vec::new();
+    for (other, lease) in others.iter().zip([LONG, LONG / 2]) {
+        registered.push(b.store().register(*other, "host:2", lease).await.expect("registers"));
+    }
+    let beat = b.store().heartbeat(executor, LONG).await.expect("alive");
+    assert_eq!(beat.next_expiry, Some(registered[1] + LONG / 2));
+    b.store().close(others[1]).await.expect("closes");
+    let beat = b.store().heartbeat(executor, LONG).await.expect("alive");
+    assert_eq!(beat.next_expiry, Some(registered[0] + LONG));
+}
+
 pub async fn heartbeat_of_an_unknown_executor_is_refused(b: &Bench) {
     let executor = ExecutorId::generate();
     let error = b.store().heartbeat(executor, LONG).await.expect_err("it was never registered");

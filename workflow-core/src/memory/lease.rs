@@ -30,7 +30,9 @@ impl Tx<'_> {
             row.lease_until = later(now, lease);
         }
         let rescue = self.state.executors.values().any(|e| e.dead || e.lease_until <= now);
-        Ok(Heartbeat { now, rescue, next_due: self.state.index.next_due() })
+        let others = self.state.executors.iter().filter(|(id, e)| **id != executor && !e.dead);
+        let next_expiry = others.map(|(_, e)| e.lease_until).min();
+        Ok(Heartbeat { now, rescue, next_expiry, next_due: self.state.index.next_due() })
     }
 
     pub(super) fn close(&mut self, executor: ExecutorId) -> u64 {

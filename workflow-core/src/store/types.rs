@@ -363,6 +363,9 @@ pub struct Heartbeat {
     pub now: Timestamp,
     /// Whether there are executors to rescue.
     pub rescue: bool,
+    /// When the lease of another executor runs out next, unless it renews it: who looks again then takes its runs over
+    /// at once, if it is dead.
+    pub next_expiry: Option<Timestamp>,
     /// When the next hung-up run is due, of any workflow and queue.
     pub next_due: Option<Timestamp>,
 }

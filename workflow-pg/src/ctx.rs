@@ -76,11 +76,14 @@ impl TransactionExt for Ctx {
             let value = match attempt.bounded(body(&mut tx)).await {
                 Ok(value) => value,
                 Err(failure) => {
-                    // Rolled back when dropped, too; an error here changes nothing.
-                    let _ = tx.rollback().await;
+                    // An error here changes nothing: the server rolls back when the connection is lost.
+                    let connected = tx.rollback().await.is_ok();
                     return Err(match failure.downcast_ref::<sqlx::Error>() {
                         Some(error) if runs_again(error) => {
                             TransactionError::Again(StoreError::Contention(error.to_string()))
+                        }
+                        Some(error) if !connected && is_lost(error) => {
+                            TransactionError::Again(StoreError::Unavailable(error.to_string()))
                         }
                         _ => TransactionError::Failed(failure),
                     });
@@ -93,6 +96,16 @@ impl TransactionExt for Ctx {
                 })
                 .await
         })
+    }
+}
+
+/// Whether the server went away, or was told to end the session. A session that was idle for too long is no such case: it
+/// would be again.
+fn is_lost(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    match code {
+        Some(code) => ["57P01", "57P02", "57P03"].contains(&&*code) || code.starts_with("08"),
+        None => matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, Executor, PgPool, Row};
+use sqlx::{Connection, Executor, PgConnection, PgPool, Row};
 use workflow_core::StoreError;
 
 use crate::error::{self, work};
@@ -38,6 +38,9 @@ impl PgStore {
     /// As [`PgStore::connect`].
     pub async fn connect_with(options: PgOptions) -> Result<Self, StoreError> {
         let target = PgConnectOptions::from_str(&options.url).map_err(error::connect)?;
+        // A pool keeps trying until its time is up and then only says so; one connection says what is wrong.
+        let first = PgConnection::connect_with(&target).await.map_err(error::connect)?;
+        first.close().await.map_err(error::connect)?;
         let pool = PgPoolOptions::new()
             .max_connections(options.pool_size)
             .acquire_timeout(options.acquire_timeout)

@@ -70,6 +70,8 @@ async fn what_is_wrong_with_a_url_is_told_without_the_password() {
         let error = PgStore::connect_with(options).await.expect_err("can't be used").to_string();
         assert!(!error.contains("hunter2"), "{error}");
     }
+    let error = PgStore::connect("postgres://me:hunter2@127.0.0.1:1/x").await.expect_err("nobody listens there");
+    assert!(error.to_string().contains("refused") && error.to_string().contains("check host and port"), "{error}");
     let error = PgStore::connect(&nowhere).await.expect_err("isn't there");
     assert!(matches!(&error, StoreError::Unusable(why) if why.contains("no_such_database")), "{error:?}");
 }

@@ -41,6 +41,9 @@ struct Resident {
     dirty: bool,
 }
 
+/// How long a driver waits before it looks again whether its lease has been renewed.
+const DOUBT: Duration = Duration::from_millis(20);
+
 /// Mail that overtook its run on the way here.
 struct Early {
     since: Instant,
@@ -120,7 +123,8 @@ impl Driver {
         let timer = self.timers.first().map(|&(at, _)| self.shared.clock.until(at));
         let linger =
             self.idle.first().map(|&(since, _)| (since + self.shared.linger).saturating_duration_since(local()));
-        timer.into_iter().chain(linger).min()
+        let doubt = (!self.dirty.is_empty()).then_some(DOUBT);
+        timer.into_iter().chain(linger).chain(doubt).min()
     }
 
     fn handle(&mut self, msg: Msg) {
@@ -365,6 +369,10 @@ impl Driver {
     }
 
     fn drive_dirty(&mut self) {
+        if !self.dirty.is_empty() && self.shared.lease_in_doubt() {
+            // Others may have these runs by now, and their next steps as well. The heartbeat finds out.
+            return;
+        }
         for run in std::mem::take(&mut self.dirty) {
             self.not_idle(run);
             let Some(resident) = self.runs.get_mut(&run) else { continue };

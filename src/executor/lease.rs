@@ -28,6 +28,7 @@ pub(crate) async fn run(engine: Arc<Engine>) {
         match engine.shared.env.store.heartbeat(executor, engine.lease).await {
             Ok(beat) => {
                 alive_since = sent;
+                engine.shared.renewed(sent, engine.lease);
                 engine.shared.clock.learn(beat.now);
                 engine.learn_due(beat.next_due);
                 engine.learn_expiry(beat.next_expiry);
@@ -78,6 +79,7 @@ async fn rebirth(engine: &Arc<Engine>) -> std::time::Instant {
         match store.register(next, &engine.name, engine.lease).await {
             Ok(now) => {
                 engine.shared.clock.learn(now);
+                engine.shared.renewed(sent, engine.lease);
                 engine.life.begin(next);
                 engine.look_for_work();
                 return sent;

@@ -93,6 +93,7 @@ impl Executor {
         }
         store.migrate().await?;
         let executor = ExecutorId::generate();
+        let sent = clock::local();
         let now = store.register(executor, &options.name, options.lease).await?;
 
         let mut gates: Vec<Arc<Gate>> =
@@ -123,6 +124,7 @@ impl Executor {
             clock: Arc::new(StoreClock::new(now)),
             gates: gates.iter().map(|gate| (gate.name.clone(), gate.clone())).collect::<HashMap<_, _>>(),
             linger: options.linger,
+            lease_until: Mutex::new(shared::lease_end(sent, options.lease)),
             resident: AtomicUsize::new(0),
             idle: AtomicUsize::new(0),
             replays: AtomicU64::new(0),

@@ -1,20 +1,25 @@
 //! What drivers are told, and what they share with the other tasks of the executor.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 use workflow_core::env::Notice;
 use workflow_core::store::{ClaimedRun, Mail, Turn};
 use workflow_core::{ExecutorId, RunId, Timestamp};
 
-use super::clock::StoreClock;
+use super::clock::{StoreClock, local};
 use super::env::ProcessEnv;
 use super::gate::{Gate, Hold, Waiter};
 use super::options::Registry;
+
+/// The end of a lease; one beyond what the clock can tell lasts for a year at a time.
+pub(crate) fn lease_end(sent: Instant, lease: Duration) -> Instant {
+    sent.checked_add(lease).unwrap_or(sent + Duration::from_secs(365 * 24 * 3600))
+}
 
 /// One stay of a run in this executor: answers to an earlier stay are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<StoreClock>,
     pub(crate) gates: HashMap<String, Arc<Gate>>,
     pub(crate) linger: Duration,
+    /// Until when the lease lasts for certain, by this process's clock.
+    pub(crate) lease_until: Mutex<Instant>,
     /// Runs in memory, over all drivers.
     pub(crate) resident: AtomicUsize,
     /// Of these, waiting ones.
@@ -84,6 +91,16 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// The lease was renewed by a call that was sent at `sent`: it lasts at least until `lease` from then.
+    pub(crate) fn renewed(&self, sent: Instant, lease: Duration) {
+        *self.lease_until.lock().unwrap_or_else(PoisonError::into_inner) = lease_end(sent, lease);
+    }
+
+    /// Whether the lease may have run out: a process that was frozen must begin nothing before it knows.
+    pub(crate) fn lease_in_doubt(&self) -> bool {
+        local() >= *self.lease_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The driver of a run.
     pub(crate) fn driver_of(&self, run: RunId) -> usize {
         let count = self.drivers.get().map_or(1, Vec::len);

@@ -56,6 +56,9 @@ pub use workflow_pg as postgres;
 #[cfg(feature = "sqlite")]
 pub use workflow_sqlite as sqlite;
 
+/// `join!`, `select!` and `try_join!` as they are in `tokio`: in a workflow they replay as they ran.
+pub use tokio::{join, select, try_join};
+
 /// What most programs need.
 pub mod prelude {
     pub use crate::{Client, Ctx, Executor, Failure, Queue, Result, RetryPolicy, RunHandle, RunId, workflow};

@@ -15,3 +15,4 @@ mod runtime;
 mod sleep;
 mod step;
 mod transaction;
+mod within;

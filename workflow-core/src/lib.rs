@@ -2,6 +2,7 @@
 //! has to do. No runtime, no clock, no IO: core decides, the executor acts.
 
 mod body;
+mod combine;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod ctx;

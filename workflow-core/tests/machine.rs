@@ -218,3 +218,18 @@ fn a_run_that_can_not_go_on_ends_when_it_is_cancelled() {
     let State::Finished(Err(failure)) = run.go() else { panic!("cancelled") };
     assert_eq!((failure.is_cancelled(), failure.message()), (true, "not wanted any more"));
 }
+
+#[test]
+fn a_race_has_the_winner_that_was_recorded_first() {
+    let mut run = Run::new(|ctx| async move {
+        let sleeps = [30, 10, 20].map(|seconds| ctx.sleep(Duration::from_secs(seconds)));
+        let (winner, slept) = ctx.race(sleeps).await;
+        slept?;
+        let sum: u32 = ctx.join((0..3).map(|n| ctx.step("n", async move || Ok(n)))).await.into_iter().flatten().sum();
+        Ok(json!([winner, sum]))
+    });
+    assert_eq!(run.finish().expect("ends well"), json!([1, 3]));
+    run.journal.pop();
+    run.hang_up();
+    assert_eq!(run.finish().expect("ends well"), json!([1, 3]));
+}

@@ -61,6 +61,8 @@ pub(crate) async fn run(engine: Arc<Engine>) {
 /// Claims once.
 async fn once(engine: &Arc<Engine>) -> Result<Look, StoreError> {
     let shared = &engine.shared;
+    // Before the look: room that is made from here on is told of.
+    shared.lacks_room.store(true, Ordering::Release);
     let resident = shared.resident.load(Ordering::Acquire);
     let memory = engine.max_resident.saturating_sub(resident);
     if memory == 0 {
@@ -75,6 +77,9 @@ async fn once(engine: &Arc<Engine>) -> Result<Look, StoreError> {
     let (reserved, skipped) = reserve(engine, memory.min(MAX_CLAIM));
     if reserved.is_empty() {
         return Ok(Look::Nothing);
+    }
+    if reserved.len() == engine.gates.len() {
+        shared.lacks_room.store(false, Ordering::Release);
     }
     let room_of =
         |(gate, _, room): &(Arc<Gate>, Hold, usize)| (gate.name.clone(), u32::try_from(*room).unwrap_or(u32::MAX));

@@ -454,7 +454,7 @@ impl Driver {
         self.shared.resident.fetch_sub(1, Ordering::AcqRel);
         match resident.place {
             Some(hold) => self.shared.give_back(&resident.gate, hold, 1),
-            None => self.shared.room.notify_one(),
+            None => self.shared.made_room(),
         }
         if let Some((run, executor, hold)) = self.returning.remove(&run) {
             self.take_up(run, executor, hold);

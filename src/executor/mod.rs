@@ -129,6 +129,7 @@ impl Executor {
             idle: AtomicUsize::new(0),
             replays: AtomicU64::new(0),
             room: Notify::new(),
+            lacks_room: AtomicBool::new(false),
             commits,
             drivers: OnceLock::new(),
             stays: AtomicU64::new(0),

@@ -1,7 +1,7 @@
 //! What drivers are told, and what they share with the other tasks of the executor.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -83,8 +83,10 @@ pub(crate) struct Shared {
     pub(crate) idle: AtomicUsize,
     /// How often a run's code was run from its beginning.
     pub(crate) replays: std::sync::atomic::AtomicU64,
-    /// Called when there is room to claim again.
+    /// Called when there is room again that a claim had lacked.
     pub(crate) room: tokio::sync::Notify,
+    /// Whether the last claim was kept from looking at everything by a lack of room.
+    pub(crate) lacks_room: AtomicBool,
     pub(crate) commits: UnboundedSender<Vec<Outgoing>>,
     pub(crate) drivers: std::sync::OnceLock<Vec<Sender<Msg>>>,
     pub(crate) stays: std::sync::atomic::AtomicU64,
@@ -137,11 +139,18 @@ impl Shared {
         }
     }
 
+    /// There is room for a run: a reason to claim, when the last claim lacked it.
+    pub(crate) fn made_room(&self) {
+        if self.lacks_room.load(Ordering::Acquire) {
+            self.room.notify_one();
+        }
+    }
+
     /// Hands freed places to those who wait for one, and else to the next claim.
     pub(crate) fn give_back(&self, gate: &Arc<Gate>, hold: Hold, count: usize) {
         let waiters: Vec<Waiter> = gate.give_back(hold, count);
         if waiters.len() < count {
-            self.room.notify_one();
+            self.made_room();
         }
         for (driver, tag) in waiters {
             self.tell(driver, Msg::Place(tag, gate.clone(), hold));

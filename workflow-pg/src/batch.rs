@@ -95,6 +95,25 @@ impl<'a> EntryColumns<'a> {
     }
 }
 
+/// Binds one entry as [`EntryColumns::bind`] binds many: run id, position, kind, name, nth, phase, codec, payload, mark.
+pub(crate) fn bind_entry<'q>(
+    query: Statement<'q>,
+    run: Uuid,
+    position: u32,
+    fact: &'q Fact,
+) -> Result<Statement<'q>, StoreError> {
+    Ok(query
+        .bind(run)
+        .bind(int4("position", position)?)
+        .bind(&fact.key.kind[..])
+        .bind(&fact.key.name[..])
+        .bind(int4("the number of an operation", fact.key.nth)?)
+        .bind(fact.phase.as_str())
+        .bind(fact.payload.codec)
+        .bind(&fact.payload.bytes[..])
+        .bind(fact.mark))
+}
+
 /// A message that a batch sends.
 pub(crate) struct Outgoing<'a> {
     pub(crate) to: Uuid,

@@ -13,7 +13,7 @@ use crate::batch::Statement;
 use crate::doubt::Doubt;
 use crate::error::{commit, work};
 use crate::row;
-use crate::session::{acquire, end, retry};
+use crate::session::{end, retry};
 use crate::sql;
 use crate::store::PgStore;
 
@@ -28,7 +28,7 @@ impl PgStore {
     async fn try_claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
         let id = Uuid::now_v7();
         let slot = self.slots().take();
-        let mut conn = acquire(self.pool()).await?;
+        let mut conn = self.warm().await?;
         // From here on the runs may be owned; if their journals can't be read they are given back.
         let doubt = self.doubts().guard(Doubt::new(claim.executor.0, id));
         let rooms = room_of_each(&claim.queues);
@@ -68,6 +68,7 @@ impl PgStore {
             runs.push(claimed(id, row, journals.remove(&id), inboxes.remove(&id))?);
         }
         doubt.settle();
+        conn.keep();
         Ok(Claimed { now, runs })
     }
 }

@@ -4,14 +4,14 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
-use workflow_core::journal::ENTRY_VERSION;
+use workflow_core::journal::{ENTRY_VERSION, Fact};
 use workflow_core::store::{Committed, Mail, Message, Status, Then, Turn, TurnOutcome};
 use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
 
-use crate::batch::{EntryColumns, KeyColumns, Outgoing, RunChanges, bind_messages, number};
+use crate::batch::{EntryColumns, KeyColumns, Outgoing, RunChanges, bind_entry, bind_messages, number};
 use crate::error::{commit, work};
 use crate::row::{instant, int8};
-use crate::session::{acquire, end, retry};
+use crate::session::{end, retry};
 use crate::store::PgStore;
 use crate::topic::{self, Found};
 use crate::wake::Wakes;
@@ -60,20 +60,29 @@ impl PgStore {
         } else if turns.iter().all(|turn| is_one_statement(turn)) {
             let mut messages: Vec<_> = turns.iter().flat_map(|turn| &turn.sends).map(Outgoing::message).collect();
             let slot = self.slots().take();
-            let mut conn = acquire(self.pool()).await?;
+            let mut conn = self.warm().await?;
             let batch = Batch { executor, slot: slot.number, turns, messages: &mut messages, fenced: None };
-            batch.write(&mut conn, commit).await
+            let tried = batch.write(&mut conn, commit).await?;
+            conn.keep();
+            Ok(tried)
         } else {
             self.commit_in_steps(executor, turns).await
         }
     }
 
     async fn add_entries(&self, executor: ExecutorId, turns: &[&Turn]) -> Result<Try, StoreError> {
+        if let [turn] = turns
+            && let [fact] = &turn.entries[..]
+            && let Some(now) = self.add_entry(executor, turn, fact).await?
+        {
+            return Ok(Try::Done { now, mail: Vec::new(), wakes: Wakes::default() });
+        }
         let entries = EntryColumns::of(turns.iter().copied())?;
         let slot = self.slots().take();
-        let mut conn = acquire(self.pool()).await?;
+        let mut conn = self.warm().await?;
         let query = sqlx::query(sql::COMMIT_ENTRIES).bind(executor.0).bind(slot.number).bind(not_before(turns));
         let rows = entries.bind(query).bind(ENTRY_VERSION).fetch_all(&mut *conn).await.map_err(commit)?;
+        conn.keep();
         let row = rows.first().ok_or(StoreError::LeaseLost(executor))?;
         let now = row.try_get("now").map_err(commit)?;
         if row.try_get("on_time").map_err(commit)? {
@@ -81,6 +90,17 @@ impl PgStore {
         } else {
             Ok(Try::Refused { now, owned: owned_by_claim(turns) })
         }
+    }
+
+    /// `None`, and nothing written, for a reason that [`Self::add_entries`] finds out.
+    async fn add_entry(&self, executor: ExecutorId, turn: &Turn, fact: &Fact) -> Result<Option<Timestamp>, StoreError> {
+        let slot = self.slots().take();
+        let mut conn = self.warm().await?;
+        let query = sqlx::query(sql::COMMIT_ENTRY).bind(executor.0).bind(slot.number).bind(not_before(&[turn]));
+        let query = bind_entry(query, turn.run.0, turn.position, fact)?.bind(ENTRY_VERSION);
+        let rows = query.fetch_all(&mut *conn).await.map_err(commit)?;
+        conn.keep();
+        rows.first().map(|row| row.try_get(0)).transpose().map_err(commit)
     }
 
     /// Locks in the order of the contract: the writer, the topics, the runs, the rest.

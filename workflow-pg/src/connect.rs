@@ -10,7 +10,7 @@ use workflow_core::StoreError;
 use crate::error::{self, work};
 use crate::migrate;
 use crate::options::{Capabilities, PgOptions};
-use crate::session::{SESSION_LIMITS, acquire};
+use crate::session::{SESSION, acquire};
 use crate::sql;
 use crate::store::PgStore;
 
@@ -51,7 +51,7 @@ impl PgStore {
                     Ok(about.idle_for < TRUSTED_IDLE || conn.ping().await.is_ok())
                 })
             })
-            .after_connect(|conn, _| Box::pin(async move { conn.execute(SESSION_LIMITS).await.map(|_| ()) }))
+            .after_connect(|conn, _| Box::pin(async move { conn.execute(SESSION).await.map(|_| ()) }))
             .connect_lazy_with(target);
         Self::check(&pool).await?;
         Ok(Self::over(pool, true, options.capabilities))

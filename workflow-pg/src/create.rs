@@ -9,7 +9,7 @@ use workflow_core::{RunId, StoreError, Timestamp};
 
 use crate::error::{commit, work};
 use crate::row::{int4, micros};
-use crate::session::{acquire, end, retry};
+use crate::session::{end, retry};
 use crate::sql;
 use crate::store::PgStore;
 use crate::wake::Wakes;
@@ -52,9 +52,10 @@ impl PgStore {
         let list: Vec<&NewRun> = runs.iter().collect();
         // One run is all or nothing by itself.
         if !atomic || runs.len() == 1 {
-            let mut conn = acquire(self.pool()).await?;
+            let mut conn = self.warm().await?;
             let how = How { slot: slot.number, fenced: None, eager: true, alone: true };
             let outcomes = create(&mut conn, &list, how).await?;
+            conn.keep();
             return if atomic { no_conflict(runs, outcomes) } else { Ok(outcomes) };
         }
         let mut tx = self.begin().await?;

@@ -45,6 +45,7 @@ mod sweep;
 mod topic;
 mod transaction;
 mod wake;
+mod warm;
 
 pub use ctx::TransactionExt;
 pub use options::{Capabilities, PgOptions};

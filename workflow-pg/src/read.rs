@@ -5,9 +5,9 @@ use workflow_core::journal::Entry;
 use workflow_core::store::{ListFilter, Mail, Resume, RunRecord, RunRef};
 use workflow_core::{ExecutorId, RunId, StoreError};
 
-use crate::error::{commit, work};
+use crate::error::work;
 use crate::row::{self, int4, limit};
-use crate::session::{acquire, retry};
+use crate::session::{acquire, end, retry};
 use crate::sql;
 use crate::store::PgStore;
 use crate::wake::Wakes;
@@ -48,9 +48,11 @@ impl PgStore {
             }
         }
         let records: Vec<RunRecord> = retry(async || {
-            let mut conn = acquire(self.pool()).await?;
+            let mut conn = self.warm().await?;
             let query = sqlx::query(sql::FIND).bind(&ids).bind(&invoke_ids);
-            query.fetch_all(&mut *conn).await.map_err(work)?.iter().map(row::record).collect()
+            let rows = query.fetch_all(&mut *conn).await.map_err(work)?;
+            conn.keep();
+            rows.iter().map(row::record).collect()
         })
         .await?;
         let by_id: std::collections::HashMap<_, _> = records.iter().map(|r| (r.id, r)).collect();
@@ -70,7 +72,7 @@ impl PgStore {
             Some(filter.statuses.iter().map(|s| s.as_str()).collect::<Vec<_>>())
         };
         retry(async || {
-            let mut conn = acquire(self.pool()).await?;
+            let mut tx = self.begin_planning().await?;
             let rows = sqlx::query(sql::LIST)
                 .bind(&statuses)
                 .bind(&filter.workflow)
@@ -79,7 +81,7 @@ impl PgStore {
                 .bind(filter.before.map(|id| id.0))
                 .bind(i64::from(filter.effective_limit()))
                 .persistent(false)
-                .fetch_all(&mut *conn)
+                .fetch_all(&mut *tx)
                 .await
                 .map_err(work)?;
             rows.iter().map(row::record).collect()
@@ -107,9 +109,11 @@ impl PgStore {
         let mut resumed = 0;
         loop {
             let rows = retry(async || {
-                let mut conn = acquire(self.pool()).await?;
+                let mut tx = self.begin_planning().await?;
                 let query = sqlx::query(sql::RESUME).bind(&ids).bind(codes).bind(&workflows).bind(limit(CHUNK));
-                query.fetch_all(&mut *conn).await.map_err(commit)
+                let rows = query.fetch_all(&mut *tx).await.map_err(work)?;
+                end(tx).await?;
+                Ok(rows)
             })
             .await?;
             let mut wakes = Wakes::default();

@@ -4,6 +4,7 @@ pub(crate) const APPLIED_MIGRATIONS: &str = include_str!("../queries/applied_mig
 pub(crate) const CHECK_TURNS: &str = include_str!("../queries/check_turns.sql");
 pub(crate) const CLAIM: &str = include_str!("../queries/claim.sql");
 pub(crate) const COMMIT_ENTRIES: &str = include_str!("../queries/commit_entries.sql");
+pub(crate) const COMMIT_ENTRY: &str = include_str!("../queries/commit_entry.sql");
 pub(crate) const COMMIT_TURNS: &str = include_str!("../queries/commit_turns.sql");
 pub(crate) const COUNT_EVENTS: &str = include_str!("../queries/count_events.sql");
 pub(crate) const CREATE_RUNS: &str = include_str!("../queries/create_runs.sql");

@@ -18,6 +18,7 @@ use crate::listen::Bell;
 use crate::options::Capabilities;
 use crate::session::{Limits, Slots, lease_pool};
 use crate::wake::Wakes;
+use crate::warm::{Warm, WarmConn};
 
 /// Runs and journals in Postgres. Cloning is cheap and gives the same store.
 #[derive(Debug, Clone)]
@@ -36,6 +37,7 @@ struct Inner {
     slots: Slots,
     doubts: Doubts,
     bell: Bell,
+    warm: Arc<Warm>,
 }
 
 impl PgStore {
@@ -43,7 +45,8 @@ impl PgStore {
         let bell = Bell::start(&pool, capabilities);
         let leases = lease_pool(&pool);
         let (slots, doubts, limits) = Default::default();
-        Self { inner: Arc::new(Inner { pool, leases, limits, prepared, slots, doubts, bell }) }
+        let warm = Warm::new(&pool);
+        Self { inner: Arc::new(Inner { pool, leases, limits, prepared, slots, doubts, bell, warm }) }
     }
 
     /// The pool, for statements of your own.
@@ -62,6 +65,11 @@ impl PgStore {
 
     pub(crate) fn has_prepared_sessions(&self) -> bool {
         self.inner.prepared
+    }
+
+    /// A connection for one statement, at best the one that was used last.
+    pub(crate) async fn warm(&self) -> Result<WarmConn<'_>, StoreError> {
+        self.inner.warm.take(&self.inner.pool).await
     }
 
     pub(crate) fn leases(&self) -> &PgPool {
@@ -162,6 +170,7 @@ impl Store for PgStore {
 
     async fn shutdown(&self) {
         self.inner.bell.stop();
+        self.inner.warm.close();
         self.inner.leases.close().await;
         self.inner.pool.close().await;
     }

@@ -8,10 +8,10 @@ use workflow_core::journal::{ENTRY_VERSION, Fact};
 use workflow_core::store::{CreateOutcome, NewEvent, NewRun};
 use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
 
+use crate::batch::bind_entry;
 use crate::create::{create_unowned, wake_created};
 use crate::deliver::deliver;
 use crate::error::{connect, work};
-use crate::row::int4;
 use crate::session::end;
 use crate::sql;
 use crate::store::PgStore;
@@ -58,23 +58,10 @@ impl PgStore {
         fact: &Fact,
     ) -> Result<Timestamp, StoreError> {
         let slot = self.slots().take();
-        let rows = sqlx::query(sql::USER_COMMIT)
-            .bind(executor.0)
-            .bind(slot.number)
-            .bind(run.0)
-            .bind(int4("position", position)?)
-            .bind(&fact.key.kind)
-            .bind(&fact.key.name)
-            .bind(int4("the number of an operation", fact.key.nth)?)
-            .bind(fact.phase.as_str())
-            .bind(fact.payload.codec)
-            .bind(&fact.payload.bytes)
-            .bind(fact.mark)
-            .bind(ENTRY_VERSION)
-            .bind(self.limits().idle_ms().to_string())
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(work)?;
+        let query = sqlx::query(sql::USER_COMMIT).bind(executor.0).bind(slot.number);
+        let query = bind_entry(query, run.0, position, fact)?.bind(ENTRY_VERSION);
+        let query = query.bind(self.limits().idle_ms().to_string());
+        let rows = query.fetch_all(&mut *tx).await.map_err(work)?;
         let row = rows.first().ok_or(StoreError::LeaseLost(executor))?;
         if !row.try_get("written").map_err(work)? {
             return Err(StoreError::LeaseLost(executor));

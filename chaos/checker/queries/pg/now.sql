@@ -1,2 +1,0 @@
--- The database's time.
-SELECT clock_timestamp()

@@ -1,0 +1,8 @@
+-- One journal.
+--
+-- $1 the run
+SELECT j.run_id, j.position::bigint AS position, j.kind, j.name, j.nth::bigint AS nth, j.phase, j.codec::bigint AS codec,
+       j.payload, j.mark, j.recorded_at
+FROM workflow.journal AS j
+WHERE j.run_id = $1
+ORDER BY j.position

@@ -1,0 +1,179 @@
+//! What the clients want done: one kind of run each, over and over.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use workflow::{Client, RunHandle};
+
+use crate::AnyError;
+use crate::caller::Caller;
+use crate::database::ACCOUNTS;
+use crate::field::Field;
+use crate::options::Kind;
+use crate::setup::CANARY;
+use crate::work::{
+    self, Endless, Fan, Naps, Order, Ring, Transfer, Wait, endless, fan, order, release, release_2, ringer, timer,
+    waiter,
+};
+
+/// How many clients of each kind there are.
+const CLIENTS: [(&str, u32); 7] =
+    [("order", 36), ("transfer", 30), ("timer", 10), ("event", 6), ("fan", 6), ("cancel", 8), ("release", 8)];
+
+/// Begins all clients. Each ends its round when the field is stopped.
+pub async fn begin(field: &Arc<Field>) -> Result<JoinSet<()>, AnyError> {
+    let mut clients = Vec::new();
+    if field.lines.is_empty() {
+        clients.push(Client::new(field.place.open(&field.place.url(), 4).await?));
+    }
+    for line in &field.lines {
+        clients.push(Client::new(field.place.open(&field.place.url_over(line.port), 6).await?));
+    }
+    let mut tasks = JoinSet::new();
+    for (kind, count) in CLIENTS {
+        // A file has one writer.
+        let count = if field.options.store == Kind::Sqlite { count.div_ceil(3) } else { count };
+        for n in 0..count {
+            let client = clients[n as usize % clients.len()].clone();
+            let caller = Caller::new(field.clone(), client, format!("{kind}-{n}"));
+            tasks.spawn(rounds(kind, caller));
+        }
+    }
+    Ok(tasks)
+}
+
+async fn rounds(kind: &'static str, mut caller: Caller) {
+    while !caller.done() {
+        match kind {
+            "order" => orders(&mut caller).await,
+            "transfer" => transfers(&mut caller).await,
+            "timer" => timers(&mut caller).await,
+            "event" => events(&mut caller).await,
+            "fan" => fans(&mut caller).await,
+            "cancel" => cancels(&mut caller).await,
+            _ => releases(&mut caller).await,
+        }
+    }
+}
+
+async fn orders(caller: &mut Caller) {
+    let id = caller.id();
+    let input = Order {
+        number: caller.rng.next() >> 12,
+        items: 1 + u32::try_from(caller.rng.below(3)).unwrap_or(0),
+        flaky: if caller.rng.chance(25) { 1 + u32::from(caller.rng.chance(40)) } else { 0 },
+        millis: caller.rng.below(25),
+        card: CANARY.to_owned(),
+    };
+    let run = caller.invoke(order, &input, &id, true).await;
+    if caller.rng.chance(8) {
+        caller.invoke_again(order, &input, &id, false).await;
+    }
+    let Some(run) = run else { return };
+    if caller.rng.chance(5) {
+        let other = Order { number: input.number + 1, ..input.clone() };
+        caller.invoke_again(order, &other, &id, true).await;
+    }
+    caller.ended(&run).await;
+    if caller.rng.chance(5) {
+        caller.invoke_again(order, &input, &id, false).await;
+        caller.status(run.id()).await;
+    }
+}
+
+async fn transfers(caller: &mut Caller) {
+    let id = caller.id();
+    let rng = &mut caller.rng;
+    let mut account = || i64::try_from(rng.below(ACCOUNTS.unsigned_abs())).unwrap_or(0) + 1;
+    let (from, to) = (account(), account());
+    let amount = i64::try_from(rng.below(20)).unwrap_or(0) + 1;
+    let (refused, millis) = (rng.chance(20), rng.below(20));
+    let input = Transfer { number: caller.number(), from, to, amount, refused, millis };
+    if caller.field.options.store == Kind::Postgres {
+        if let Some(run) = caller.invoke(work::transfer_pg, &input, &id, true).await {
+            caller.ended(&run).await;
+        }
+    } else if let Some(run) = caller.invoke(work::transfer_sqlite, &input, &id, true).await {
+        caller.ended(&run).await;
+    }
+}
+
+async fn timers(caller: &mut Caller) {
+    let id = caller.id();
+    let count = 1 + caller.rng.below(3);
+    // Some are shorter than the linger time, and some longer.
+    let millis =
+        (0..count).map(|_| if caller.rng.chance(60) { caller.rng.below(300) } else { 700 + caller.rng.below(1_500) });
+    let input = Naps { millis: millis.collect() };
+    if let Some(run) = caller.invoke(timer, &input, &id, true).await {
+        caller.ended(&run).await;
+    }
+}
+
+/// Waiters before and after the events; the last event comes from within a run.
+async fn events(caller: &mut Caller) {
+    let key = caller.id();
+    let count = 1 + u32::try_from(caller.rng.below(2)).unwrap_or(0);
+    let input = Wait { key: key.clone(), count };
+    let mut runs: Vec<RunHandle<_>> = Vec::new();
+    let (early, late) = (2 + caller.rng.below(4), 1 + caller.rng.below(3));
+    for _ in 0..early {
+        let id = caller.id();
+        runs.extend(caller.invoke(waiter, &input, &id, false).await);
+    }
+    caller.rest_for(0, 150).await;
+    for _ in 1..count {
+        caller.emit(&key).await;
+    }
+    if caller.rng.chance(50) {
+        let id = caller.id();
+        let ring = caller.invoke(ringer, &Ring { key: key.clone() }, &id, false).await;
+        for _ in 0..late {
+            let id = caller.id();
+            runs.extend(caller.invoke(waiter, &input, &id, false).await);
+        }
+        if let Some(ring) = ring {
+            caller.ended(&ring).await;
+        }
+    } else {
+        caller.emit(&key).await;
+        for _ in 0..late {
+            let id = caller.id();
+            runs.extend(caller.invoke(waiter, &input, &id, false).await);
+        }
+    }
+    for run in runs {
+        caller.ended(&run).await;
+    }
+}
+
+async fn fans(caller: &mut Caller) {
+    let id = caller.id();
+    let children = 2 + u32::try_from(caller.rng.below(8)).unwrap_or(0);
+    let input = Fan { children, bad: 4, millis: caller.rng.below(20) };
+    if let Some(run) = caller.invoke(fan, &input, &id, true).await {
+        caller.ended(&run).await;
+    }
+}
+
+async fn cancels(caller: &mut Caller) {
+    let id = caller.id();
+    let children = u32::try_from(caller.rng.below(4)).unwrap_or(0);
+    let input = Endless { number: caller.number(), children };
+    let Some(run) = caller.invoke(endless, &input, &id, false).await else { return };
+    caller.rest_for(0, 400).await;
+    caller.cancel(run.id()).await;
+    caller.ended(&run).await;
+}
+
+async fn releases(caller: &mut Caller) {
+    let (id, number) = (caller.id(), caller.number());
+    let run = if caller.rng.chance(50) {
+        caller.invoke(release, &number, &id, true).await
+    } else {
+        caller.invoke(release_2, &number, &id, true).await
+    };
+    if let Some(run) = run {
+        caller.ended(&run).await;
+    }
+}

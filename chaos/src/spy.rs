@@ -1,0 +1,176 @@
+//! What an executor does to its store, told to the harness; and wake-ups that are lost, doubled and late.
+
+use std::any::Any;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use workflow::store::{
+    Claim, Claimed, Committed, CreateOutcome, Heartbeat, ListFilter, Mail, NewEvent, NewMessage, NewRun, Rescued,
+    Resume, RunRecord, RunRef, SendOutcome, Swept, Turn, WakeSink, WatchGuard,
+};
+use workflow::{ExecutorId, RunId, Store, StoreError, Timestamp};
+use workflow_core::journal::Entry;
+
+use crate::rng::Rng;
+
+/// What is told whenever a lease is lost.
+pub type OnLost = Box<dyn Fn() + Send + Sync>;
+
+/// A store over another one, of which it changes only the wake-ups.
+pub struct Spy {
+    inner: Arc<dyn Store>,
+    rng: Arc<Mutex<Rng>>,
+    /// How many wake-ups in a hundred are disturbed.
+    disturbed: u64,
+    wakeups: Arc<AtomicU64>,
+    on_lost: OnLost,
+}
+
+impl std::fmt::Debug for Spy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Spy").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl Spy {
+    pub fn new(inner: Arc<dyn Store>, rng: Rng, disturbed: u64, on_lost: OnLost) -> Self {
+        Self { inner, rng: Arc::new(Mutex::new(rng)), disturbed, wakeups: Arc::default(), on_lost }
+    }
+
+    /// How many wake-ups were disturbed so far.
+    pub fn wakeups(&self) -> Arc<AtomicU64> {
+        self.wakeups.clone()
+    }
+
+    fn see<T>(&self, writes: bool, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        match &result {
+            Err(StoreError::LeaseLost(_)) if writes => {
+                println!("refused-write");
+                (self.on_lost)();
+            }
+            Err(StoreError::LeaseLost(_)) => {
+                println!("lease-lost");
+                (self.on_lost)();
+            }
+            Err(StoreError::Unknown(_)) if writes => println!("unknown-commit"),
+            Err(StoreError::Unusable(reason)) if reason.contains("read-only") => println!("read-only"),
+            Err(StoreError::Unavailable(reason)) if reason.contains("(53100)") => println!("disk-full"),
+            _ => {}
+        }
+        result
+    }
+}
+
+#[async_trait]
+impl Store for Spy {
+    async fn migrate(&self) -> Result<(), StoreError> {
+        self.inner.migrate().await
+    }
+
+    async fn register(&self, executor: ExecutorId, name: &str, lease: Duration) -> Result<Timestamp, StoreError> {
+        self.see(false, self.inner.register(executor, name, lease).await)
+    }
+
+    async fn heartbeat(&self, executor: ExecutorId, lease: Duration) -> Result<Heartbeat, StoreError> {
+        self.see(false, self.inner.heartbeat(executor, lease).await)
+    }
+
+    async fn close(&self, executor: ExecutorId) -> Result<u64, StoreError> {
+        self.inner.close(executor).await
+    }
+
+    async fn rescue(&self, max_crashes: u32, limit: usize) -> Result<Rescued, StoreError> {
+        self.see(false, self.inner.rescue(max_crashes, limit).await)
+    }
+
+    async fn create(&self, runs: &[NewRun], atomic: bool) -> Result<Vec<CreateOutcome>, StoreError> {
+        self.see(false, self.inner.create(runs, atomic).await)
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
+        self.see(false, self.inner.claim(claim).await)
+    }
+
+    async fn commit(&self, executor: ExecutorId, turns: &[Turn]) -> Result<Committed, StoreError> {
+        self.see(!turns.is_empty(), self.inner.commit(executor, turns).await)
+    }
+
+    async fn landed(&self, run: RunId, position: u32) -> Result<bool, StoreError> {
+        self.inner.landed(run, position).await
+    }
+
+    async fn deliver(
+        &self,
+        sends: &[NewMessage],
+        emits: &[NewEvent],
+        max_buffered: u64,
+    ) -> Result<Vec<SendOutcome>, StoreError> {
+        self.inner.deliver(sends, emits, max_buffered).await
+    }
+
+    async fn mail(&self, executor: ExecutorId, limit: usize) -> Result<Vec<Mail>, StoreError> {
+        self.inner.mail(executor, limit).await
+    }
+
+    async fn find(&self, refs: &[RunRef]) -> Result<Vec<Option<RunRecord>>, StoreError> {
+        self.inner.find(refs).await
+    }
+
+    async fn list(&self, filter: &ListFilter) -> Result<Vec<RunRecord>, StoreError> {
+        self.inner.list(filter).await
+    }
+
+    async fn journal(&self, run: RunId, from: u32, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.inner.journal(run, from, limit).await
+    }
+
+    async fn resume(&self, which: &Resume) -> Result<u64, StoreError> {
+        self.inner.resume(which).await
+    }
+
+    async fn sweep(&self, limit: usize) -> Result<Swept, StoreError> {
+        self.inner.sweep(limit).await
+    }
+
+    fn watch(&self, sink: WakeSink) -> WatchGuard {
+        if self.disturbed == 0 {
+            return self.inner.watch(sink);
+        }
+        let (rng, disturbed, count) = (self.rng.clone(), self.disturbed, self.wakeups.clone());
+        let runtime = tokio::runtime::Handle::current();
+        self.inner.watch(Arc::new(move |wakeup| {
+            let (hit, how, late) = {
+                let mut rng = rng.lock().unwrap_or_else(PoisonError::into_inner);
+                (rng.chance(disturbed), rng.below(3), rng.millis(100, 1_500))
+            };
+            if !hit {
+                return sink(wakeup);
+            }
+            count.fetch_add(1, Ordering::Relaxed);
+            match how {
+                0 => {}
+                1 => {
+                    sink(wakeup.clone());
+                    sink(wakeup);
+                }
+                _ => {
+                    let sink = sink.clone();
+                    runtime.spawn(async move {
+                        tokio::time::sleep(late).await;
+                        sink(wakeup);
+                    });
+                }
+            }
+        }))
+    }
+
+    async fn shutdown(&self) {
+        self.inner.shutdown().await;
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self.inner.as_any()
+    }
+}

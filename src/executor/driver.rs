@@ -393,7 +393,8 @@ impl Driver {
     fn drive(&mut self, run: RunId) {
         let now = self.shared.clock.now();
         let Some(resident) = self.runs.get_mut(&run) else { return };
-        let next = resident.machine.drive(now);
+        let machine = &mut resident.machine;
+        let next = self.shared.watchdog.watch(self.index, run, machine, |machine| machine.drive(now));
         let linger = self.shared.linger;
         let too_far = |wake: &Wake| {
             let at = wake.at.map(|at| (at - now).to_std().unwrap_or_default());

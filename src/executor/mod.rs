@@ -21,6 +21,7 @@ mod options;
 mod resolve;
 mod retain;
 mod shared;
+mod watchdog;
 
 pub use options::{Builder, Queue};
 
@@ -45,6 +46,7 @@ use gate::Gate;
 pub(crate) use gate::Hold;
 use life::Life;
 use shared::{Msg, Shared};
+use watchdog::Watchdog;
 
 /// The embedded part of an application that runs workflows.
 ///
@@ -133,6 +135,7 @@ impl Executor {
             commits,
             drivers: OnceLock::new(),
             stays: AtomicU64::new(0),
+            watchdog: Watchdog::new(options.drivers),
         });
         let mut senders = Vec::new();
         for index in 0..options.drivers {
@@ -187,6 +190,9 @@ impl Executor {
         ];
         if let Some(interval) = options.sweep {
             tasks.push(tokio::spawn(retain::run(engine.clone(), interval)));
+        }
+        if let Some(limit) = options.max_poll {
+            tasks.push(tokio::spawn(watchdog::run(engine.clone(), limit)));
         }
         let client = Client::of_executor(store, engine.clone());
         Ok(Self { engine, client, tasks, _watch: watch })

@@ -51,6 +51,7 @@ pub(crate) struct Options {
     pub(crate) drivers: usize,
     pub(crate) writers: usize,
     pub(crate) sweep: Option<Duration>,
+    pub(crate) max_poll: Option<Duration>,
     pub(crate) machine: MachineOptions,
 }
 
@@ -91,6 +92,7 @@ impl Builder {
                 drivers: cores.min(8),
                 writers: 4,
                 sweep: Some(Duration::from_secs(60)),
+                max_poll: Some(Duration::from_secs(5)),
                 machine: MachineOptions::default(),
             },
             registry: HashMap::new(),
@@ -203,6 +205,14 @@ impl Builder {
     /// How often what has outlived its retention is deleted; `None` leaves that to others. Default: every minute.
     pub fn sweep_interval(mut self, interval: Option<Duration>) -> Self {
         self.options.sweep = interval.map(|interval| interval.clamp(Duration::from_millis(10), MAX_DURATION));
+        self
+    }
+
+    /// How long the code of a workflow or of a step's body may keep its thread between two awaits before a warning with
+    /// code `BLOCKED` says in the log which run it is; `None` for no warning. The other runs of that thread wait for as
+    /// long as it takes, those of other threads go on. Default: 5 s.
+    pub fn max_poll(mut self, limit: Option<Duration>) -> Self {
+        self.options.max_poll = limit.map(|limit| limit.clamp(Duration::from_millis(10), MAX_DURATION));
         self
     }
 

@@ -15,6 +15,7 @@ use super::clock::{StoreClock, local};
 use super::env::ProcessEnv;
 use super::gate::{Gate, Hold, Waiter};
 use super::options::Registry;
+use super::watchdog::Watchdog;
 
 /// The end of a lease; one beyond what the clock can tell lasts for a year at a time.
 pub(crate) fn lease_end(sent: Instant, lease: Duration) -> Instant {
@@ -90,6 +91,7 @@ pub(crate) struct Shared {
     pub(crate) commits: UnboundedSender<Vec<Outgoing>>,
     pub(crate) drivers: std::sync::OnceLock<Vec<Sender<Msg>>>,
     pub(crate) stays: std::sync::atomic::AtomicU64,
+    pub(crate) watchdog: Watchdog,
 }
 
 impl Shared {

@@ -3,6 +3,7 @@
 mod support;
 
 mod bad_input;
+mod blocking;
 mod cancel;
 mod child;
 mod client;

@@ -1,6 +1,8 @@
 //! The stage of the system tests: one store, executors and a client on it, and ways to look at what happens.
 
 mod faulty;
+#[path = "../../support/log.rs"]
+pub mod log;
 mod probe;
 
 use std::path::PathBuf;

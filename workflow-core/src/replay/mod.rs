@@ -168,6 +168,11 @@ impl Machine {
         Ok(machine)
     }
 
+    /// The workflow whose code it runs.
+    pub fn workflow(&self) -> &Arc<dyn AnyWorkflow> {
+        &self.workflow
+    }
+
     /// How many messages this machine has seen, for [`Then::HangUp`](crate::store::Then::HangUp): those it waits for the predecessors of aren't
     /// counted, so that it comes back for all of them.
     pub fn seen(&self) -> u64 {

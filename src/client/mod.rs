@@ -248,7 +248,8 @@ impl Client {
         record.map(RunStatus).ok_or_else(|| Error::NoSuchRun(run.to_string()))
     }
 
-    /// Lists runs, newest first: add filters, then await it.
+    /// Lists runs, newest first: add filters, then await it. A run whose row was damaged is left out, with an error in
+    /// the log; [`Client::status`] says what is wrong with it.
     ///
     /// ```
     /// # use workflow::{Client, Status};

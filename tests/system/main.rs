@@ -7,6 +7,7 @@ mod blocking;
 mod cancel;
 mod child;
 mod client;
+mod damaged;
 mod event;
 mod executor;
 mod parked;

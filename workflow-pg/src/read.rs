@@ -71,22 +71,37 @@ impl PgStore {
         } else {
             Some(filter.statuses.iter().map(|s| s.as_str()).collect::<Vec<_>>())
         };
-        retry(async || {
-            let mut tx = self.begin_planning().await?;
-            let rows = sqlx::query(sql::LIST)
-                .bind(&statuses)
-                .bind(&filter.workflow)
-                .bind(&filter.queue)
-                .bind(filter.parent.map(|id| id.0))
-                .bind(filter.before.map(|id| id.0))
-                .bind(i64::from(filter.effective_limit()))
-                .persistent(false)
-                .fetch_all(&mut *tx)
-                .await
-                .map_err(work)?;
-            rows.iter().map(row::record).collect()
-        })
-        .await
+        let most = usize::try_from(filter.effective_limit()).unwrap_or(usize::MAX);
+        let (mut records, mut before) = (Vec::new(), filter.before);
+        loop {
+            let room = most - records.len();
+            let rows = retry(async || {
+                let mut tx = self.begin_planning().await?;
+                sqlx::query(sql::LIST)
+                    .bind(&statuses)
+                    .bind(&filter.workflow)
+                    .bind(&filter.queue)
+                    .bind(filter.parent.map(|id| id.0))
+                    .bind(before.map(|id| id.0))
+                    .bind(limit(room))
+                    .persistent(false)
+                    .fetch_all(&mut *tx)
+                    .await
+                    .map_err(work)
+            })
+            .await?;
+            for row in &rows {
+                before = Some(row::run_id(row, "id")?);
+                match row::record(row) {
+                    Ok(record) => records.push(record),
+                    Err(error) => tracing::error!(%error, code = error.code(), "a run is left out of a list"),
+                }
+            }
+            // Others take the places of what was left out.
+            if records.len() >= most || rows.len() < room {
+                return Ok(records);
+            }
+        }
     }
 
     pub(crate) async fn entries(&self, run: RunId, from: u32, most: usize) -> Result<Vec<Entry>, StoreError> {

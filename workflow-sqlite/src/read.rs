@@ -61,16 +61,32 @@ pub(crate) async fn list(connections: &Connections, filter: &ListFilter) -> Resu
     let statuses: Vec<&str> = filter.statuses.iter().copied().map(Status::as_str).collect();
     let statuses = (!statuses.is_empty()).then(|| serde_json::json!(statuses).to_string());
     let text = if filter.parent.is_some() { sql::LIST_CHILDREN } else { sql::LIST_RUNS };
-    let mut query = sqlx::query(text)
-        .bind(statuses)
-        .bind(filter.workflow.clone())
-        .bind(filter.queue.clone())
-        .bind(filter.before.map(|run| run.0))
-        .bind(i64::from(filter.effective_limit()));
-    if let Some(parent) = filter.parent {
-        query = query.bind(parent.0);
+    let most = usize::try_from(filter.effective_limit()).unwrap_or(usize::MAX);
+    let (mut records, mut before) = (Vec::new(), filter.before.map(|run| run.0));
+    loop {
+        let room = most - records.len();
+        let mut query = sqlx::query(text)
+            .bind(statuses.clone())
+            .bind(filter.workflow.clone())
+            .bind(filter.queue.clone())
+            .bind(before)
+            .bind(row::limit(room));
+        if let Some(parent) = filter.parent {
+            query = query.bind(parent.0);
+        }
+        let rows = rows(connections, query).await?;
+        for row in &rows {
+            before = Some(row.try_get(0).map_err(error::statement)?);
+            match row::record(row) {
+                Ok(record) => records.push(record),
+                Err(error) => tracing::error!(%error, code = error.code(), "a run is left out of a list"),
+            }
+        }
+        // Others take the places of what was left out.
+        if records.len() >= most || rows.len() < room {
+            return Ok(records);
+        }
     }
-    rows(connections, query).await?.iter().map(row::record).collect()
 }
 
 pub(crate) async fn journal(

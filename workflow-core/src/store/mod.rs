@@ -176,7 +176,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Looks runs up. The answer has one item per reference, in order.
     async fn find(&self, refs: &[RunRef]) -> Result<Vec<Option<RunRecord>>, StoreError>;
 
-    /// Lists runs, newest id first. Payloads are included.
+    /// Lists runs, newest id first. Payloads are included. A run whose row can't be read is left out and logged;
+    /// [`Store::find`] says what is wrong with it.
     async fn list(&self, filter: &ListFilter) -> Result<Vec<RunRecord>, StoreError>;
 
     /// Entries of one run from position `from`, up to `limit`, in order.

@@ -4,15 +4,17 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, Executor, PgConnection, PgPool, Row};
+use sqlx::{Connection, Executor, PgPool, Row};
 use workflow_core::StoreError;
 
 use crate::error::{self, work};
 use crate::migrate;
 use crate::options::{Capabilities, PgOptions};
+use crate::pooler;
 use crate::session::{SESSION, acquire};
 use crate::sql;
 use crate::store::PgStore;
+use crate::tls;
 
 /// A connection that was idle for longer is tried before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
@@ -22,11 +24,14 @@ impl PgStore {
     /// Connects to `postgres://user:password@host:5432/database` with default [`PgOptions`] and looks whether the server
     /// can be used. The schema is made by [`Store::migrate`](workflow_core::Store::migrate).
     ///
+    /// To a server on another machine it speaks TLS and verifies the certificate and the name in it, unless the URL has
+    /// an `sslmode` of its own; `sslrootcert=FILE` names an authority of yours.
+    ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`] when the server can't be reached. [`StoreError::Unusable`] when the URL, the
-    /// password, the database or the server's version is wrong. [`StoreError::Schema`] when the schema is newer than this
-    /// code. No message holds the password.
+    /// password, the certificate, the database or the server's version is wrong, or when a pooler in transaction mode
+    /// answers. [`StoreError::Schema`] when the schema is newer than this code. No message holds the password.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         Self::connect_with(PgOptions::new(url)).await
     }
@@ -38,9 +43,9 @@ impl PgStore {
     /// As [`PgStore::connect`].
     pub async fn connect_with(options: PgOptions) -> Result<Self, StoreError> {
         let target = PgConnectOptions::from_str(&options.url).map_err(error::connect)?;
-        // A pool keeps trying until its time is up and then only says so; one connection says what is wrong.
-        let first = PgConnection::connect_with(&target).await.map_err(error::connect)?;
-        first.close().await.map_err(error::connect)?;
+        let target = tls::secured(target, &options.url);
+        // A pool keeps trying until its time is up and then only says so; these connections say what is wrong.
+        pooler::refuse(&target).await?;
         let pool = PgPoolOptions::new()
             .max_connections(options.pool_size)
             .acquire_timeout(options.acquire_timeout)
@@ -72,6 +77,7 @@ impl PgStore {
     ///
     /// As [`PgStore::connect`].
     pub async fn from_pool_with(pool: PgPool, capabilities: Capabilities) -> Result<Self, StoreError> {
+        pooler::refuse(&pool.connect_options()).await?;
         Self::check(&pool).await?;
         Ok(Self::over(pool, false, capabilities))
     }
@@ -81,12 +87,7 @@ impl PgStore {
         let rows = sqlx::query(sql::SETTINGS).fetch_all(&mut *conn).await.map_err(work)?;
         let Some(row) = rows.first() else { return Ok(()) };
         let version: i32 = row.try_get("version").map_err(work)?;
-        if version < OLDEST_SERVER {
-            return Err(StoreError::Unusable(format!(
-                "the server is Postgres {}, and 14 or later is needed: upgrade it, or connect to another one",
-                version / 10_000
-            )));
-        }
+        check_server(version)?;
         let off = |name| row.try_get::<String, _>(name).map(|value| value == "off").map_err(work);
         if off("fsync")? || off("full_page_writes")? {
             tracing::warn!(
@@ -101,5 +102,29 @@ impl PgStore {
         }
         migrate::check_version(&mut conn).await?;
         Ok(())
+    }
+}
+
+fn check_server(version: i32) -> Result<(), StoreError> {
+    if version >= OLDEST_SERVER {
+        return Ok(());
+    }
+    Err(StoreError::Unusable(format!(
+        "the server is Postgres {}, and 14 or later is needed: upgrade it, or connect to another one",
+        version / 10_000
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_is_told() {
+        check_server(140_000).expect("14.0 is new enough");
+        check_server(180_001).expect("18.1 is new enough");
+        let error = check_server(130_022).expect_err("13.22 is too old");
+        assert_eq!(error.code(), "STORE_UNUSABLE");
+        assert!(error.to_string().contains("Postgres 13, and 14 or later"), "{error}");
     }
 }

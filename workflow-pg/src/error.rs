@@ -1,10 +1,14 @@
 //! What an error of the driver means for the caller: what is certain about the transaction, and what to do next.
 
+use std::io::ErrorKind;
+
 use sqlx::Error;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 use uuid::Uuid;
 use workflow_core::{RunId, StoreError};
+
+use crate::pooler::TRANSACTION_MODE;
 
 /// What was going on when the error came. It decides what a lost connection means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,21 +26,22 @@ pub(crate) fn store_error(during: During, error: Error) -> StoreError {
     match error {
         Error::Database(error) => database_error(during, &*error),
         Error::PoolTimedOut => StoreError::Unavailable(
-            "no connection became free in time: raise the size of the pool, or see whether the server is reachable"
+            "no connection became free in time: raise the size of the pool, or see whether the server is reachable and \
+             has connections left (max_connections)"
                 .to_owned(),
         ),
         Error::PoolClosed => StoreError::Unavailable("the store was shut down".to_owned()),
         Error::Configuration(error) => StoreError::Unusable(format!(
             "the connection URL can't be used: {error}; it looks like postgres://user:password@host:5432/database, with odd characters percent-encoded"
         )),
-        Error::Tls(error) => StoreError::Unusable(format!(
-            "TLS failed: {error}; check the certificate, or the sslmode of the connection URL"
-        )),
+        Error::Tls(error) => tls(&*error),
         Error::Encode(error) => StoreError::Unusable(format!("a value can't be sent to the database: {error}")),
         Error::ColumnDecode { index, source } => {
             StoreError::Corrupt { run: None, reason: format!("column {index}: {source}") }
         }
         Error::Decode(error) => StoreError::Corrupt { run: None, reason: error.to_string() },
+        // That is how the driver hands on what the TLS library says of a certificate.
+        Error::Io(error) if during == During::Connect && error.kind() == ErrorKind::InvalidData => tls(&error),
         Error::Io(error) if during == During::Connect => {
             StoreError::Unavailable(format!("{error}; check host and port, and that the server runs"))
         }
@@ -57,6 +62,12 @@ pub(crate) fn commit(error: Error) -> StoreError {
 /// Maps an error of getting a connection.
 pub(crate) fn connect(error: Error) -> StoreError {
     store_error(During::Connect, error)
+}
+
+fn tls(error: &dyn std::error::Error) -> StoreError {
+    StoreError::Unusable(format!(
+        "TLS failed: {error}; the server's certificate must be valid, be for the host of the connection URL, and be signed by an authority that is known or named by sslrootcert=FILE in the URL; where nobody can be in between, sslmode=disable goes without TLS"
+    ))
 }
 
 fn lost(during: During, reason: &str) -> StoreError {
@@ -80,21 +91,29 @@ fn database_error(during: During, error: &dyn DatabaseError) -> StoreError {
             lost(during, &told())
         }
         "42P01" | "3F000" | "42703" | "42883" => StoreError::Schema(format!(
-            "{message}: it is missing or older than this code; run migrations (`Store::migrate`, or `workflow migrate`)"
+            "{message}: it is missing or older than this code; run migrations (`Store::migrate`), or restore it where they were run"
         )),
         "25006" => StoreError::Unusable(format!(
-            "{message}: the server is read-only, a standby perhaps; connect to the primary (target_session_attrs=read-write), or end default_transaction_read_only"
+            "{message}: the server is read-only, a standby perhaps; connect to the primary, or end default_transaction_read_only"
         )),
         "28P01" | "28000" => StoreError::Unusable(format!(
             "{message}: check user and password of the connection URL (percent-encode odd characters) and the server's pg_hba.conf"
         )),
         "3D000" => StoreError::Unusable(format!("{message}: create it, or check the last part of the connection URL")),
         "42501" => StoreError::Unusable(format!(
-            "{message}: grant the role what it needs on the schema workflow, its tables and functions"
+            "{message}: grant it to the role of the connection URL; docs/postgres.md has what an executor needs, and migrations need the owner of the schema workflow"
         )),
-        "26000" | "42P05" => StoreError::Unusable(format!(
-            "{message}: this looks like a pooler in transaction mode; connect to the server itself, let the pooler keep prepared statements, or set statement-cache-capacity=0 in the connection URL"
+        "26000" | "42P05" => StoreError::Unusable(format!("{message}: {TRANSACTION_MODE}")),
+        "08P01" if message.contains("startup parameter") => StoreError::Unusable(format!(
+            "{message}: this is a pooler; connect to the server itself, or to a pool in session mode that ignores this parameter (PgBouncer: ignore_startup_parameters)"
         )),
+        "53300" => StoreError::Unavailable(format!(
+            "{}: raise the server's max_connections, or lower the pool_size of whoever connects to it",
+            told()
+        )),
+        "53100" => {
+            StoreError::Unavailable(format!("{}: free space for the server, then work goes on by itself", told()))
+        }
         // Out of disk, memory or connections.
         class if class.starts_with("53") => StoreError::Unavailable(told()),
         _ => StoreError::Unusable(format!("the database refused a statement: {}", told())),

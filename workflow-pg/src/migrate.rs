@@ -22,7 +22,8 @@ const MIGRATIONS: &[Migration] =
     &[Migration { version: 1, name: "init", sql: include_str!("../migrations/0001_init.sql") }];
 
 // Creating indexes may take long, and another migrator may be at it.
-const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 60000; \
+// And whoever waited for that one has to see what it did.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 60000; \
      SET LOCAL idle_in_transaction_session_timeout = 60000";
 
 impl PgStore {
@@ -58,7 +59,7 @@ impl PgStore {
         let applied = check_version(&mut tx).await?;
         for step in MIGRATIONS.iter().filter(|step| step.version > applied) {
             tracing::info!(version = step.version, name = step.name, "migrating the schema");
-            sqlx::raw_sql(AssertSqlSafe(step.sql)).execute(&mut *tx).await.map_err(collided)?;
+            sqlx::raw_sql(AssertSqlSafe(step.sql)).execute(&mut *tx).await.map_err(|error| half_done(step, error))?;
             let record = sqlx::query(sql::RECORD_MIGRATION).bind(step.version).bind(step.name);
             record.execute(&mut *tx).await.map_err(work)?;
         }
@@ -69,6 +70,18 @@ impl PgStore {
 
 fn latest() -> i32 {
     MIGRATIONS.last().map_or(0, |step| step.version)
+}
+
+/// Behind the lock of the table of migrations nobody else creates anything: what is there was made by hand.
+fn half_done(step: &Migration, error: sqlx::Error) -> StoreError {
+    let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default();
+    if !["42P06", "42P07", "42710", "42723"].contains(&&*code) {
+        return work(error);
+    }
+    StoreError::Schema(format!(
+        "migration {} ({}) isn't recorded as applied, but a part of what it makes is there: {error}; nothing was changed. Drop what was left half-way (DROP SCHEMA workflow CASCADE, where it holds no runs), or restore a backup",
+        step.version, step.name
+    ))
 }
 
 fn collided(error: sqlx::Error) -> StoreError {

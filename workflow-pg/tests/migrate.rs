@@ -86,3 +86,44 @@ async fn views_show_json_and_survive_anything_else() {
     let inputs: Vec<Option<String>> = sqlx::query_scalar(sql).fetch_all(harness.store.pool()).await.expect("reads");
     assert_eq!(inputs, [None, Some("\"in\"".to_owned()), Some("\"in\"".to_owned())]);
 }
+
+#[tokio::test]
+async fn a_half_migrated_schema_is_told_and_left_alone() {
+    let harness = Harness::start(Capabilities::NONE, "").await;
+    let half =
+        "CREATE SCHEMA workflow; CREATE TABLE workflow.topics (name text); INSERT INTO workflow.topics VALUES ('x')";
+    sqlx::raw_sql(half).execute(harness.store.pool()).await.expect("is made by hand");
+    let refused = harness.store.migrate().await.expect_err("is refused");
+    assert_eq!(refused.code(), "SCHEMA");
+    for words in ["migration 1 (init)", "\"topics\" already exists", "nothing was changed", "DROP SCHEMA", "backup"] {
+        assert!(refused.to_string().contains(words), "{words:?} is missing in: {refused}");
+    }
+    let left = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'workflow'";
+    let tables: i64 = sqlx::query_scalar(left).fetch_one(harness.store.pool()).await.expect("reads");
+    assert_eq!(tables, 1);
+    sqlx::raw_sql("DROP SCHEMA workflow CASCADE").execute(harness.store.pool()).await.expect("drops");
+    harness.store.migrate().await.expect("migrates");
+    harness.store.create(&[new_run(None)], false).await.expect("creates");
+}
+
+#[tokio::test]
+async fn an_older_schema_is_told_and_brought_up() {
+    let harness = Harness::start(Capabilities::NONE, "").await;
+    let bootstrap = include_str!("../migrations/0000_bootstrap.sql");
+    sqlx::raw_sql(bootstrap).execute(harness.store.pool()).await.expect("is made");
+    let refused = harness.store.create(&[new_run(None)], false).await.expect_err("is too old");
+    assert_eq!(refused.code(), "SCHEMA");
+    assert!(refused.to_string().contains("run migrations"), "{refused}");
+    harness.store.migrate().await.expect("migrates");
+    harness.store.create(&[new_run(None)], false).await.expect("creates");
+}
+
+#[tokio::test]
+async fn migrators_at_once_do_not_collide_when_everything_is_serializable() {
+    let serializable = "ALTER DATABASE %I SET default_transaction_isolation = serializable";
+    let harness = Harness::start(Capabilities::NONE, serializable).await;
+    let stores = join_all((0..4).map(|_| harness.another())).await;
+    for result in join_all(stores.iter().map(|store| store.migrate())).await {
+        result.expect("migrates");
+    }
+}

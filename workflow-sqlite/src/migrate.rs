@@ -21,7 +21,8 @@ pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Sto
         )));
     }
     for (number, (name, statements)) in (1_i64..).zip(MIGRATIONS).skip_while(|(number, _)| *number <= level) {
-        sqlx::raw_sql(*statements).execute(&mut *connection).await.map_err(error::statement)?;
+        let migrated = sqlx::raw_sql(*statements).execute(&mut *connection).await;
+        migrated.map_err(|error| half_done(number, name, error))?;
         sqlx::query(sql::MIGRATION_DONE)
             .bind(number)
             .bind(*name)
@@ -31,4 +32,15 @@ pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Sto
             .map_err(error::statement)?;
     }
     Ok(())
+}
+
+/// Nobody else creates anything meanwhile: what is there was made by hand, or is another program's.
+fn half_done(number: i64, name: &str, error: sqlx::Error) -> StoreError {
+    if !error.to_string().contains("already exists") {
+        return error::statement(error);
+    }
+    StoreError::Schema(format!(
+        "migration {number} ({name}) isn't recorded as applied, but a part of what it makes is there: {error}; nothing \
+         was changed. Restore a backup, or use another file"
+    ))
 }

@@ -116,6 +116,22 @@ async fn a_newer_schema_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
+async fn a_half_migrated_file_is_told_and_left_alone() {
+    let directory = TempDir::new();
+    let path = directory.file("runs.db");
+    let store = SqliteStore::open(&path).await.expect("opens");
+    run_sql(&path, "CREATE TABLE wf_topic (mine TEXT); INSERT INTO wf_topic VALUES ('x')").await;
+    let error = store.migrate().await.expect_err("is refused");
+    assert_eq!(error.code(), "SCHEMA");
+    for words in ["migration 1 (init)", "wf_topic already exists", "nothing was changed", "backup"] {
+        assert!(error.to_string().contains(words), "{words:?} is missing in: {error}");
+    }
+    run_sql(&path, "DROP TABLE wf_topic").await;
+    store.migrate().await.expect("migrates");
+    store.create(&[make::run()], true).await.expect("goes on");
+}
+
+#[tokio::test]
 async fn two_migrators_at_once_are_harmless() {
     let directory = TempDir::new();
     let path = directory.file("runs.db");

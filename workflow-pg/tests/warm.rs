@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use support::{Harness, new_run};
 use workflow_core::store::Store;
 
+#[expect(clippy::disallowed_methods, reason = "gives up only on what never comes")]
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {

@@ -23,7 +23,7 @@ async fn prepared() -> (Server, [String; 3]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_executor_needs_what_the_docs_grant_it() {
+async fn what_the_docs_grant_an_executor_is_enough() {
     let (_server, [_, executor, viewer]) = prepared().await;
     let store = async || PgStore::connect(&executor).await.expect("connects");
     let running = flow::start(store().await).await.expect("starts without migrating");

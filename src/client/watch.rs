@@ -30,7 +30,7 @@ impl Watch {
                     }
                 }
                 Wakeup::Lost => waiting.values().for_each(|(_, notify)| notify.notify_waiters()),
-                Wakeup::Ready(_) | Wakeup::Mail(_) => {}
+                Wakeup::Ready(_) | Wakeup::Mail(_) | Wakeup::Died => {}
             }
         }));
         Self { waiting, _guard: guard }

@@ -26,6 +26,8 @@ pub(crate) struct Engine {
     pub(crate) max_crashes: u32,
     pub(crate) work: Notify,
     pub(crate) letters: Notify,
+    /// An executor may be dead before its lease would have ended.
+    pub(crate) deaths: Notify,
     pub(crate) due: Mutex<Option<Timestamp>>,
     /// When the lease of another executor runs out, as far as is known.
     pub(crate) expiry: Mutex<Option<Timestamp>>,
@@ -52,6 +54,7 @@ impl Engine {
                 self.work.notify_one();
                 self.letters.notify_one();
             }
+            Wakeup::Died => self.deaths.notify_one(),
             Wakeup::Ended(_) => {}
         }
     }

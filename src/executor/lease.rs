@@ -21,6 +21,10 @@ pub(crate) async fn run(engine: Arc<Engine>) {
                 alive_since = rebirth(&engine).await;
                 continue;
             }
+            () = engine.deaths.notified() => {
+                rescue(&engine).await;
+                continue;
+            }
             () = engine.closed() => return,
         }
         let executor = engine.life.executor();

@@ -166,6 +166,7 @@ impl Executor {
             max_crashes: options.max_crashes,
             work: Notify::new(),
             letters: Notify::new(),
+            deaths: Notify::new(),
             due: Mutex::new(None),
             expiry: Mutex::new(None),
             turn: AtomicUsize::new(0),

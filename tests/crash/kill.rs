@@ -73,3 +73,29 @@ async fn runs_of_a_killed_executor_go_on_elsewhere_within_a_lease_and_a_second()
     assert!(!recovered.is_empty());
     assert!(at(1.0) <= (LEASE + Duration::from_secs(1)).as_secs_f64(), "recovered only after {:.2} s", at(1.0));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_died_is_noticed_without_waiting_for_its_lease() {
+    let database = test_database().await.expect("a database");
+    let store = PgStore::connect_with(PgOptions::new(database.url()).pool_size(3)).await.expect("connects");
+    store.migrate().await.expect("migrated");
+    let pool = store.pool().clone();
+    ledger::make(&pool).await;
+    let client = Client::new(Arc::new(store));
+    let lease = 10 * LIMIT;
+    let mut victim = Process::start(database.url(), "victim", lease);
+    victim.says("started").await;
+    let mut runs = Vec::new();
+    for _ in 0..10 {
+        runs.push(client.invoke(steps, 40).await.expect("invoked"));
+    }
+    victim.says("began step-1 of").await;
+    let heir = Process::start(database.url(), "heir", lease);
+    heir.says("started").await;
+    victim.kill();
+    for run in &runs {
+        let ended = tokio::time::timeout(LIMIT, run.result()).await.expect("long before the lease ends");
+        assert_eq!(ended.expect("it ended well"), 40);
+    }
+    ledger::check_runs(&pool).await;
+}

@@ -7,12 +7,16 @@ CREATE TABLE workflow.executors (
     state         text        NOT NULL DEFAULT 'alive',
     registered_at timestamptz NOT NULL,
     lease_until   timestamptz NOT NULL,
+    presence      bigint,
     CONSTRAINT executor_id_is_used_once PRIMARY KEY (id),
     CONSTRAINT executor_state_is_known CHECK (state IN ('alive', 'closed', 'dead'))
 ) WITH (fillfactor = 50);
 
 COMMENT ON TABLE workflow.executors IS
     'A row per life of an executor. Heartbeats move lease_until; a dead or closed one stays until it has no runs.';
+
+COMMENT ON COLUMN workflow.executors.presence IS
+    'The advisory lock that a session of its process holds. When it is free the process is gone.';
 
 CREATE TABLE workflow.executor_writers (
     executor_id uuid     NOT NULL,

@@ -1,11 +1,11 @@
 -- Registers an executor with the lock rows of its writers. Returns now.
 --
--- $1 executor id, $2 name, $3 lease in microseconds, $4 how many slots
+-- $1 executor id, $2 name, $3 lease in microseconds, $4 how many slots, $5 presence of its process or NULL
 WITH clock AS MATERIALIZED (
     SELECT clock_timestamp() AS now
 ), registered AS (
-    INSERT INTO workflow.executors (id, name, state, registered_at, lease_until)
-    SELECT $1, $2, 'alive', k.now, k.now + $3::bigint * INTERVAL '1 microsecond'
+    INSERT INTO workflow.executors (id, name, state, registered_at, lease_until, presence)
+    SELECT $1, $2, 'alive', k.now, k.now + $3::bigint * INTERVAL '1 microsecond', $5::bigint
     FROM clock AS k
 ), slots AS (
     INSERT INTO workflow.executor_writers (executor_id, slot)

@@ -9,6 +9,7 @@ use workflow_core::store::{Heartbeat, Rescued};
 use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
 
 use crate::error::{commit, work};
+use crate::presence::Presence;
 use crate::row::{limit, micros, text};
 use crate::session::{WRITER_SLOTS, acquire, end, retry};
 use crate::sql;
@@ -28,14 +29,28 @@ impl PgStore {
         lease: Duration,
     ) -> Result<Timestamp, StoreError> {
         self.limits().hold_below(lease);
-        retry(async || {
+        let presence = self.presence().and_then(|presence| presence.enter(executor.0));
+        let now = retry(async || {
             let mut conn = acquire(self.leases()).await?;
             let query = sqlx::query(sql::REGISTER).bind(executor.0).bind(text(name)).bind(micros(lease));
-            let rows = query.bind(i32::from(WRITER_SLOTS)).fetch_all(&mut *conn).await.map_err(commit)?;
+            let query = query.bind(i32::from(WRITER_SLOTS)).bind(presence);
+            let rows = query.fetch_all(&mut *conn).await.map_err(commit)?;
             let row = rows.first().ok_or(StoreError::LeaseLost(executor))?;
             row.try_get("now").map_err(commit)
         })
-        .await
+        .await?;
+        if let Some(key) = self.presence().and_then(Presence::key_if_held) {
+            if presence.is_none() {
+                // It came to be held while the row was written, and didn't find it.
+                let mut conn = acquire(self.leases()).await?;
+                let query = sqlx::query(sql::SET_PRESENCE).bind(key).bind(vec![executor.0]);
+                query.execute(&mut *conn).await.map_err(work)?;
+            }
+            let mut wakes = Wakes::default();
+            wakes.entered(key);
+            self.ring(wakes);
+        }
+        Ok(now)
     }
 
     pub(crate) async fn renew(&self, executor: ExecutorId, lease: Duration) -> Result<Heartbeat, StoreError> {
@@ -61,6 +76,9 @@ impl PgStore {
     }
 
     pub(crate) async fn close_executor(&self, executor: ExecutorId) -> Result<u64, StoreError> {
+        if let Some(presence) = self.presence() {
+            presence.leave(executor.0);
+        }
         retry(|| self.end_executor(executor, "closed")).await?;
         // Should this fail half-way, the rest is taken over by a rescue, still as handed over in good order.
         let mut rescued = Rescued::default();

@@ -37,6 +37,7 @@ mod listen;
 mod migrate;
 mod options;
 mod pooler;
+mod presence;
 mod read;
 mod row;
 mod session;

@@ -13,17 +13,20 @@ use uuid::Uuid;
 use workflow_core::store::{WakeSink, Wakeup, WatchGuard};
 
 use crate::options::Capabilities;
+use crate::presence::{self, Presence};
 use crate::sql;
 use crate::wake::Wakes;
 
 const CHANNEL: &str = "workflow";
 /// At most 100 notifying transactions a second.
 const NOTIFY_PAUSE: Duration = Duration::from_millis(10);
-const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+/// Others may take a process for dead that stays away for longer.
+const FIRST_RECONNECT_PAUSE: Duration = Duration::from_millis(5);
+const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
 
 /// Who watches, and what others have yet to be told.
 #[derive(Default)]
-struct Shared {
+pub(crate) struct Shared {
     sinks: Mutex<(u64, BTreeMap<u64, WakeSink>)>,
     outgoing: Mutex<Wakes>,
     pending: Notify,
@@ -33,6 +36,8 @@ struct Shared {
 pub(crate) struct Bell {
     shared: Arc<Shared>,
     capabilities: Capabilities,
+    /// How others notice that this process is gone, if they can.
+    presence: Option<Arc<Presence>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -49,10 +54,14 @@ impl Bell {
         if capabilities.notify {
             tasks.push(tokio::spawn(notify(Arc::clone(&shared), side(), me)));
         }
+        let presence = (capabilities.listen && capabilities.presence).then(|| Arc::new(Presence::new()));
         if capabilities.listen {
-            tasks.push(tokio::spawn(listen(Arc::clone(&shared), side(), me)));
+            tasks.push(tokio::spawn(listen(Arc::clone(&shared), presence.clone(), side(), me)));
         }
-        Self { shared, capabilities, tasks }
+        if let Some(presence) = &presence {
+            tasks.push(tokio::spawn(presence::watch(Arc::clone(&shared), Arc::clone(presence), side())));
+        }
+        Self { shared, capabilities, presence, tasks }
     }
 
     /// Wakes whoever watches, here now and elsewhere soon.
@@ -62,9 +71,13 @@ impl Bell {
         }
         self.shared.wake(&wakes);
         if self.capabilities.notify {
-            self.shared.outgoing.lock().unwrap_or_else(PoisonError::into_inner).merge(wakes);
-            self.shared.pending.notify_one();
+            self.shared.tell(wakes);
         }
+    }
+
+    /// How others notice that this process is gone, if they can.
+    pub(crate) fn presence(&self) -> Option<&Presence> {
+        self.presence.as_deref()
     }
 
     /// Adds a sink until the guard is dropped.
@@ -106,10 +119,34 @@ impl Shared {
         wakes.each(|wakeup| sinks.iter().for_each(|sink| sink(wakeup.clone())));
     }
 
+    /// Other processes hear of it soon, if there is a task that tells them.
+    fn tell(&self, wakes: Wakes) {
+        self.outgoing.lock().unwrap_or_else(PoisonError::into_inner).merge(wakes);
+        self.pending.notify_one();
+    }
+
+    /// Holds the presence, and tells others that they can watch it.
+    async fn enter(&self, presence: &Presence, session: &mut PgListener) -> Result<bool, sqlx::Error> {
+        let entered = presence.hold(session).await?;
+        if let Some(key) = entered {
+            let mut wakes = Wakes::default();
+            wakes.entered(key);
+            self.tell(wakes);
+        }
+        Ok(entered.is_some())
+    }
+
     fn lost(&self) {
         let mut wakes = Wakes::default();
         wakes.add(Wakeup::Lost);
         self.wake(&wakes);
+    }
+
+    /// An executor was found dead: here is the place to take its runs over, and elsewhere there may be room for them.
+    pub(crate) fn found_dead(&self) {
+        let sinks: Vec<WakeSink> =
+            self.sinks.lock().unwrap_or_else(PoisonError::into_inner).1.values().cloned().collect();
+        sinks.iter().for_each(|sink| sink(Wakeup::Died));
     }
 }
 
@@ -129,29 +166,60 @@ async fn notify(shared: Arc<Shared>, side: PgPool, me: Uuid) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the pace of notifications is real time and decides nothing else")]
-async fn listen(shared: Arc<Shared>, side: PgPool, me: Uuid) {
+async fn listen(shared: Arc<Shared>, presence: Option<Arc<Presence>>, side: PgPool, me: Uuid) {
+    let mut pause = FIRST_RECONNECT_PAUSE;
     loop {
-        if let Err(error) = hear(&shared, &side, me).await {
+        let heard = hear(&shared, presence.as_deref(), &side, me, &mut pause).await;
+        if let Some(presence) = &presence {
+            presence.lose();
+        }
+        if let Err(error) = heard {
             tracing::debug!(%error, "LISTEN was interrupted, connecting again");
         }
-        tokio::time::sleep(RECONNECT_PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RECONNECT_PAUSE);
     }
 }
 
-async fn hear(shared: &Shared, side: &PgPool, me: Uuid) -> Result<(), sqlx::Error> {
+/// Until the connection is lost.
+async fn hear(
+    shared: &Shared,
+    presence: Option<&Presence>,
+    side: &PgPool,
+    me: Uuid,
+    pause: &mut Duration,
+) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(side).await?;
+    // A new session holds no lock.
+    listener.eager_reconnect(false);
     listener.listen(CHANNEL).await?;
+    let mut unheld = match presence {
+        Some(presence) => !shared.enter(presence, &mut listener).await?,
+        None => false,
+    };
+    *pause = FIRST_RECONNECT_PAUSE;
     // What was sent before this point wasn't heard.
     shared.lost();
     loop {
-        match listener.try_recv().await? {
-            Some(notification) => {
-                if let Some(wakes) = Wakes::decode(notification.payload(), me) {
-                    shared.wake(&wakes);
+        let heard = match presence.filter(|_| unheld) {
+            Some(presence) => match tokio::time::timeout(RECONNECT_PAUSE, listener.try_recv()).await {
+                Ok(heard) => heard?,
+                Err(_) => {
+                    unheld = !shared.enter(presence, &mut listener).await?;
+                    continue;
                 }
+            },
+            None => listener.try_recv().await?,
+        };
+        let Some(notification) = heard else {
+            shared.lost();
+            return Ok(());
+        };
+        if let Some(wakes) = Wakes::decode(notification.payload(), me) {
+            if let Some(presence) = presence {
+                wakes.presences().for_each(|key| presence.heard_of(key));
             }
-            // The connection was lost and is there again.
-            None => shared.lost(),
+            shared.wake(&wakes);
         }
     }
 }

@@ -12,13 +12,16 @@ pub struct Capabilities {
     pub listen: bool,
     /// Tell other processes through `NOTIFY`, at most about 100 times a second, on a connection of its own.
     pub notify: bool,
+    /// Notice within a moment when the process of another executor dies, instead of when its lease ends: by session locks
+    /// (`pg_advisory_lock`), on a connection of its own. Needs [`Capabilities::listen`].
+    pub presence: bool,
 }
 
 impl Capabilities {
     /// Everything Postgres has.
-    pub const ALL: Self = Self { listen: true, notify: true };
+    pub const ALL: Self = Self { listen: true, notify: true, presence: true };
     /// Plain SQL only.
-    pub const NONE: Self = Self { listen: false, notify: false };
+    pub const NONE: Self = Self { listen: false, notify: false, presence: false };
 }
 
 impl Default for Capabilities {
@@ -48,8 +51,8 @@ impl PgOptions {
         }
     }
 
-    /// How many connections at most (default 8). Up to four more are used: two for leases, so that a busy pool
-    /// never makes an executor look dead, and two for wake-ups.
+    /// How many connections at most (default 8). Up to five more are used: two for leases, so that a busy pool
+    /// never makes an executor look dead, two for wake-ups, and one that watches another executor.
     pub fn pool_size(mut self, connections: u32) -> Self {
         self.pool_size = connections.max(1);
         self
@@ -61,10 +64,11 @@ impl PgOptions {
         self
     }
 
-    /// Whether to use `LISTEN` and `NOTIFY` (default: yes).
+    /// Whether to use `LISTEN` and `NOTIFY`, and what needs them (default: yes).
     pub fn listen(mut self, on: bool) -> Self {
         self.capabilities.listen = on;
         self.capabilities.notify = on;
+        self.capabilities.presence = on;
         self
     }
 

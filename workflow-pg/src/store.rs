@@ -16,6 +16,7 @@ use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
 use crate::doubt::Doubts;
 use crate::listen::Bell;
 use crate::options::Capabilities;
+use crate::presence::Presence;
 use crate::session::{Limits, Slots, lease_pool};
 use crate::wake::Wakes;
 use crate::warm::{Warm, WarmConn};
@@ -86,6 +87,10 @@ impl PgStore {
 
     pub(crate) fn doubts(&self) -> &Doubts {
         &self.inner.doubts
+    }
+
+    pub(crate) fn presence(&self) -> Option<&Presence> {
+        self.inner.bell.presence()
     }
 
     pub(crate) fn ring(&self, wakes: Wakes) {

@@ -12,6 +12,8 @@ pub(crate) struct Wakes {
     ready: BTreeSet<String>,
     mail: BTreeSet<Uuid>,
     ended: BTreeSet<Uuid>,
+    /// Presences of processes that can be watched from now on. No wake-up of the store's.
+    entered: BTreeSet<i64>,
     lost: bool,
 }
 
@@ -35,17 +37,26 @@ impl Wakes {
         self.ended.insert(run);
     }
 
+    pub(crate) fn entered(&mut self, presence: i64) {
+        self.entered.insert(presence);
+    }
+
+    /// Of whose presence they tell.
+    pub(crate) fn presences(&self) -> impl Iterator<Item = i64> {
+        self.entered.iter().copied()
+    }
+
     pub(crate) fn add(&mut self, wakeup: Wakeup) {
         match wakeup {
             Wakeup::Ready(queue) => self.ready(&queue),
             Wakeup::Mail(executor) => self.mail(executor.0),
             Wakeup::Ended(run) => self.ended(run.0),
-            Wakeup::Lost => self.lost = true,
+            Wakeup::Died | Wakeup::Lost => self.lost = true,
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.ready.is_empty() && self.mail.is_empty() && self.ended.is_empty() && !self.lost
+        self.ready.is_empty() && self.mail.is_empty() && self.ended.is_empty() && self.entered.is_empty() && !self.lost
     }
 
     /// Adds those of `other`. What is already too much to tell is not kept.
@@ -53,6 +64,7 @@ impl Wakes {
         self.ready.extend(other.ready);
         self.mail.extend(other.mail);
         self.lost |= other.lost;
+        self.entered.extend(other.entered);
         self.ended.extend(other.ended);
         if self.ended.len() > MAX_ENDED {
             self.ended.clear();
@@ -72,20 +84,24 @@ impl Wakes {
 
     /// Payloads of notifications: the sender on the first line, then one wake-up a line, its kind as its first letter.
     pub(crate) fn encode(&self, sender: Uuid) -> Vec<String> {
-        let mut payloads = Vec::new();
-        let mut payload = sender.simple().to_string();
+        let mut lines = Vec::new();
         self.each(|wakeup| {
-            let line = match wakeup {
+            lines.push(match wakeup {
                 Wakeup::Ready(queue) => format!("\nr{queue}"),
                 Wakeup::Mail(executor) => format!("\nm{}", executor.0.simple()),
                 Wakeup::Ended(run) => format!("\ne{}", run.0.simple()),
-                Wakeup::Lost => "\nl".to_owned(),
-            };
+                Wakeup::Died | Wakeup::Lost => "\nl".to_owned(),
+            });
+        });
+        lines.extend(self.presences().map(|presence| format!("\np{presence}")));
+        let mut payloads = Vec::new();
+        let mut payload = sender.simple().to_string();
+        for line in lines {
             if payload.len() + line.len() > MAX_PAYLOAD_BYTES {
                 payloads.push(std::mem::replace(&mut payload, sender.simple().to_string()));
             }
             payload.push_str(&line);
-        });
+        }
         payloads.push(payload);
         payloads
     }
@@ -102,6 +118,7 @@ impl Wakes {
             let rest = kind.map_or("", |c| &line[c.len_utf8()..]);
             match (kind, Uuid::try_parse(rest)) {
                 (Some('r'), _) => wakes.ready(rest),
+                (Some('p'), _) if rest.parse::<i64>().is_ok() => wakes.entered.extend(rest.parse::<i64>()),
                 (Some('m'), Ok(id)) => wakes.mail(id),
                 (Some('e'), Ok(id)) => wakes.ended(id),
                 _ => wakes.lost = true,
@@ -129,6 +146,7 @@ mod tests {
         let mut wakes = Wakes::default();
         wakes.ready("mails");
         wakes.mail(Uuid::from_u128(7));
+        wakes.entered(-5);
         for n in 0..500 {
             wakes.ended(Uuid::from_u128(n));
         }
@@ -140,6 +158,7 @@ mod tests {
             read.merge(Wakes::decode(payload, you).expect("from somebody else"));
         }
         assert_eq!(collect(&read), collect(&wakes));
+        assert!(read.presences().eq([-5]));
     }
 
     #[test]

@@ -2,26 +2,22 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use support::{Harness, new_run};
 use workflow_core::store::Store;
-
-#[expect(clippy::disallowed_methods, reason = "gives up only on what never comes")]
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(20), "{what}");
-        tokio::task::yield_now().await;
-    }
-}
 
 #[tokio::test]
 async fn a_connection_at_hand_returns_to_its_pool() {
     let harness = Harness::migrated().await;
     harness.store.create(&[new_run(None)], false).await.expect("creates");
     let pool = harness.store.pool();
-    until("the connection stays out", || pool.num_idle() == pool.size() as usize).await;
+    let wait = async {
+        while pool.num_idle() < pool.size() as usize {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the connection is returned");
 }
 
 #[tokio::test]

@@ -483,6 +483,8 @@ pub enum Wakeup {
     Mail(ExecutorId),
     /// This run ended or was parked.
     Ended(RunId),
+    /// The lease of another executor has run out before its time: a rescue finds it now.
+    Died,
     /// Wake-ups may have been lost: look at everything.
     Lost,
 }

@@ -1,0 +1,186 @@
+//! A detector of dead processes that is faster than their leases. It only saves time, and proves nothing: whoever is
+//! taken for dead wrongly is fenced like any executor that lost its lease, and begins a new life.
+//!
+//! Every process holds an advisory lock, its presence, in the session that it listens with. When the process dies, its
+//! sockets are closed, the server ends the session, and the lock is free. The presences form a ring, in which each process
+//! waits for the lock of the next one: when it gets it, the other is gone. A process that is frozen, or whose host is
+//! lost, keeps its session: there the lease decides.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::PgListener;
+use sqlx::{Connection, Executor, PgConnection, PgPool};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::listen::Shared;
+use crate::sql;
+
+/// The longest wait for one lock: it holds back `VACUUM` for as long.
+const SESSION: &str =
+    "SET statement_timeout = 5000; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 5000";
+/// So that a wait that is given up ends on the server as well. Not every system has it.
+const NOTICE_LOSS: &str = "SET client_connection_check_interval = 500";
+/// A session that was cut is there again after this; a process that died isn't.
+const GRACE: Duration = Duration::from_millis(50);
+/// The same when it isn't known how long the lock has been free: all sessions end when the server restarts.
+const LONG_GRACE: Duration = Duration::from_millis(500);
+/// Before watching again when the session was lost: time for others to be there again, if they lost theirs as well.
+const AFTER_LOSS: Duration = Duration::from_secs(1);
+/// A wait that was longer has seen the lock held.
+const HELD: Duration = Duration::from_millis(20);
+/// When nobody is there to be watched, and nobody is heard of.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+const CANCELED: &str = "57014";
+
+/// The presence of this process, and what it knows of others.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    key: i64,
+    /// Whether the session that listens holds the lock.
+    held: AtomicBool,
+    /// The executors that live here.
+    executors: Mutex<BTreeSet<Uuid>>,
+    /// Whom this process watches.
+    watched: Mutex<Option<i64>>,
+    /// Called when somebody else should be watched.
+    changed: Notify,
+}
+
+impl Presence {
+    pub(crate) fn new() -> Self {
+        let (high, _) = Uuid::new_v4().as_u64_pair();
+        let (held, executors, watched, changed) = Default::default();
+        Self { key: high.cast_signed(), held, executors, watched, changed }
+    }
+
+    /// An executor that is about to register. Its presence, if it can be watched.
+    pub(crate) fn enter(&self, executor: Uuid) -> Option<i64> {
+        self.lock().insert(executor);
+        self.changed.notify_one();
+        self.key_if_held()
+    }
+
+    /// Its presence now, if it can be watched.
+    pub(crate) fn key_if_held(&self) -> Option<i64> {
+        self.held.load(Ordering::SeqCst).then_some(self.key)
+    }
+
+    pub(crate) fn leave(&self, executor: Uuid) {
+        self.lock().remove(&executor);
+    }
+
+    /// Another process can be watched from now on.
+    pub(crate) fn heard_of(&self, key: i64) {
+        let watched = *self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        if key != self.key && watched.is_none_or(|watched| comes_before(self.key, key, watched)) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Tries to hold the presence, in the session that listens, and says so in the rows of the executors. Returns it when
+    /// it is held.
+    pub(crate) async fn hold(&self, session: &mut PgListener) -> Result<Option<i64>, sqlx::Error> {
+        let held: bool = sqlx::query_scalar(sql::HOLD_PRESENCE).bind(self.key).fetch_one(&mut *session).await?;
+        self.held.store(held, Ordering::SeqCst);
+        let executors: Vec<Uuid> = self.lock().iter().copied().collect();
+        if held && !executors.is_empty() {
+            sqlx::query(sql::SET_PRESENCE).bind(self.key).bind(executors).execute(&mut *session).await?;
+        }
+        Ok(held.then_some(self.key))
+    }
+
+    /// The session that listens has ended.
+    pub(crate) fn lose(&self) {
+        self.held.store(false, Ordering::SeqCst);
+    }
+
+    fn watch(&self, key: Option<i64>) {
+        *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = key;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<Uuid>> {
+        self.executors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether, going round from `from`, `key` comes before `other`.
+fn comes_before(from: i64, key: i64, other: i64) -> bool {
+    (key < from, key) < (other < from, other)
+}
+
+/// Watches the next process of the ring, for as long as executors live in this one.
+#[expect(clippy::disallowed_methods, reason = "the pace of reconnecting is real time and decides nothing else")]
+pub(crate) async fn watch(shared: Arc<Shared>, presence: Arc<Presence>, side: PgPool) {
+    loop {
+        if presence.lock().is_empty() {
+            presence.changed.notified().await;
+            continue;
+        }
+        if let Err(error) = watch_peers(&shared, &presence, &side).await {
+            tracing::debug!(%error, "watching other executors was interrupted, connecting again");
+            tokio::time::sleep(AFTER_LOSS).await;
+        }
+    }
+}
+
+/// Until the session is of no use any more, or no executor lives here.
+#[expect(clippy::disallowed_methods, reason = "how long a lock was held, on which nothing rests")]
+async fn watch_peers(shared: &Shared, presence: &Presence, side: &PgPool) -> Result<(), sqlx::Error> {
+    let options = side.connect_options();
+    let mut conn = PgConnection::connect_with(&options).await?;
+    conn.execute(SESSION).await?;
+    if let Err(error) = conn.execute(NOTICE_LOSS).await {
+        tracing::debug!(%error, "the server doesn't notice clients that are gone while it waits");
+    }
+    while !presence.lock().is_empty() {
+        let next = sqlx::query_scalar(sql::NEXT_EXECUTOR).bind(presence.key).fetch_optional(&mut conn).await?;
+        presence.watch(next);
+        let Some(peer) = next else {
+            tokio::select! {
+                () = presence.changed.notified() => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+            continue;
+        };
+        let began = Instant::now();
+        let free = tokio::select! {
+            // The wait goes on in the server for a moment; its session is of no use any more.
+            () = presence.changed.notified() => return Ok(()),
+            free = sqlx::query(sql::AWAIT_ABSENCE).bind(peer).execute(&mut conn) => free,
+        };
+        match free {
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(CANCELED) => continue,
+            free => free?,
+        };
+        sqlx::query(sql::RELEASE_PRESENCE).bind(peer).execute(&mut conn).await?;
+        tokio::time::sleep(if began.elapsed() > HELD { GRACE } else { LONG_GRACE }).await;
+        if sqlx::query_scalar(sql::TRY_ABSENCE).bind(peer).fetch_one(&mut conn).await? {
+            sqlx::query(sql::RELEASE_PRESENCE).bind(peer).execute(&mut conn).await?;
+            let expired: Vec<Uuid> = sqlx::query_scalar(sql::EXPIRE_ABSENT).bind(peer).fetch_all(&mut conn).await?;
+            if !expired.is_empty() {
+                tracing::info!(executors = ?expired, "the process of executors is gone: their lease ends now");
+                shared.found_dead();
+            }
+        }
+    }
+    conn.close().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::comes_before;
+
+    #[test]
+    fn the_ring_goes_round() {
+        assert!(comes_before(5, 6, 7));
+        assert!(!comes_before(5, 8, 7));
+        assert!(comes_before(5, 8, 3), "what is above comes before what is below");
+        assert!(comes_before(5, 2, 3));
+        assert!(!comes_before(5, 4, 3));
+        assert!(!comes_before(5, 7, 7));
+    }
+}

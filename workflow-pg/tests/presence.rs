@@ -1,0 +1,126 @@
+//! The process of an executor that dies is noticed long before its lease ends; one that lost its session isn't taken for
+//! dead.
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sqlx::PgPool;
+use support::Harness;
+use tokio::sync::mpsc;
+use workflow_core::store::{Store, Wakeup, WatchGuard};
+use workflow_core::{ExecutorId, StoreError};
+use workflow_pg::PgStore;
+
+const LONG: Duration = Duration::from_secs(3_600);
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A process with an executor on the store, which is watched by others from the time when this returns.
+async fn process(harness: &Harness, observer: &PgPool) -> (PgStore, ExecutorId) {
+    let store = harness.another().await;
+    let executor = ExecutorId::generate();
+    store.register(executor, "test", LONG).await.expect("registers");
+    until_present(observer, executor).await;
+    (store, executor)
+}
+
+/// Waits until the executor has a presence, and a session that holds it.
+async fn until_present(observer: &PgPool, executor: ExecutorId) {
+    until_locked(observer, executor, "ExclusiveLock", true).await;
+}
+
+/// Waits until somebody waits for the end of the executor's process.
+async fn until_watched(observer: &PgPool, executor: ExecutorId) {
+    until_locked(observer, executor, "ShareLock", false).await;
+}
+
+async fn until_locked(observer: &PgPool, executor: ExecutorId, mode: &str, granted: bool) {
+    let held = "SELECT EXISTS (SELECT 1 FROM workflow.executors AS x JOIN pg_locks AS l ON l.locktype = 'advisory' \
+             AND l.objsubid = 1 AND l.mode = $2 AND l.granted = $3 \
+             AND (l.classid::bigint << 32) | l.objid::bigint = x.presence \
+         WHERE x.id = $1)";
+    let locked = || sqlx::query_scalar::<_, bool>(held).bind(executor.0).bind(mode).bind(granted).fetch_one(observer);
+    let wait = async { while !locked().await.expect("a query") {} };
+    tokio::time::timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("nobody has the {mode}"));
+}
+
+fn deaths(store: &PgStore) -> (mpsc::UnboundedReceiver<()>, WatchGuard) {
+    let (sender, deaths) = mpsc::unbounded_channel();
+    let sender = Mutex::new(sender);
+    let guard = store.watch(Arc::new(move |wakeup| {
+        if wakeup == Wakeup::Died {
+            let _ = sender.lock().expect("a lock").send(());
+        }
+    }));
+    (deaths, guard)
+}
+
+async fn next(deaths: &mut mpsc::UnboundedReceiver<()>) {
+    tokio::time::timeout(LIMIT, deaths.recv()).await.expect("the death is noticed").expect("is watched");
+}
+
+#[tokio::test]
+async fn a_process_that_died_is_noticed_before_its_lease_ends() {
+    let harness = Harness::migrated().await;
+    let observer = harness.database.pool(1).await.expect("connects");
+    let (watcher, _) = process(&harness, &observer).await;
+    let (mut deaths, _guard) = deaths(&watcher);
+    for _ in 0..3 {
+        // The next one of the ring is another each time.
+        let (victim, executor) = process(&harness, &observer).await;
+        until_watched(&observer, executor).await;
+        drop(victim);
+        next(&mut deaths).await;
+        let rescued = watcher.rescue(20, 100).await.expect("rescues");
+        assert_eq!(rescued.executors, [executor]);
+    }
+}
+
+#[tokio::test]
+async fn all_but_one_of_many_processes_die_at_once() {
+    let harness = Harness::migrated().await;
+    let observer = harness.database.pool(1).await.expect("connects");
+    let (watcher, _) = process(&harness, &observer).await;
+    let (mut deaths, _guard) = deaths(&watcher);
+    let mut victims = Vec::new();
+    let mut left: Vec<ExecutorId> = Vec::new();
+    for _ in 0..4 {
+        let (victim, executor) = process(&harness, &observer).await;
+        victims.push(victim);
+        left.push(executor);
+    }
+    drop(victims);
+    while !left.is_empty() {
+        next(&mut deaths).await;
+        let rescued = watcher.rescue(20, 100).await.expect("rescues");
+        left.retain(|executor| !rescued.executors.contains(executor));
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_lost_its_sessions_is_there_again_and_keeps_its_lease() {
+    let harness = Harness::migrated().await;
+    let observer = harness.database.pool(1).await.expect("connects");
+    let (_watcher, _) = process(&harness, &observer).await;
+    let (other, executor) = process(&harness, &observer).await;
+    for _ in 0..3 {
+        let end = "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity AS a \
+             JOIN pg_locks AS l ON l.pid = a.pid AND l.locktype = 'advisory' AND l.mode = 'ExclusiveLock' AND l.granted \
+             JOIN workflow.executors AS x ON (l.classid::bigint << 32) | l.objid::bigint = x.presence \
+             WHERE x.id = $1";
+        sqlx::query(end).bind(executor.0).execute(&observer).await.expect("ends the session");
+        until_present(&observer, executor).await;
+    }
+    other.heartbeat(executor, LONG).await.expect("it has kept its lease");
+}
+
+#[tokio::test]
+async fn who_is_taken_for_dead_wrongly_is_fenced() {
+    let harness = Harness::migrated().await;
+    let executor = harness.executor().await;
+    let expire = "UPDATE workflow.executors SET lease_until = clock_timestamp() WHERE id = $1";
+    sqlx::query(expire).bind(executor.0).execute(harness.store.pool()).await.expect("expires it");
+    let commit = harness.store.commit(executor, &[]).await;
+    assert!(matches!(commit, Err(StoreError::LeaseLost(id)) if id == executor), "{commit:?}");
+}

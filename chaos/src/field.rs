@@ -121,7 +121,7 @@ impl Field {
         let name = format!("e{}-{life}", slot.index);
         let url = slot.line.as_ref().map_or_else(|| self.place.url(), |line| self.place.url_over(line.port));
         // A file gets fewer calls, and has no other commits of unknown outcome.
-        let failing = if self.options.store == Kind::Sqlite { 100 } else { 30 };
+        let failing = if self.options.store == Kind::Sqlite { 200 } else { 30 };
         let setup = Setup {
             name: name.clone(),
             url,

@@ -10,6 +10,7 @@ use crate::caller::Caller;
 use crate::database::ACCOUNTS;
 use crate::field::Field;
 use crate::options::Kind;
+use crate::rng::Rng;
 use crate::setup::CANARY;
 use crate::work::{
     self, Endless, Fan, Naps, Order, Ring, Transfer, Wait, endless, fan, order, release, release_2, ringer, timer,
@@ -56,13 +57,18 @@ async fn rounds(kind: &'static str, mut caller: Caller) {
     }
 }
 
+/// How long a body takes: some are in the middle of something when their process dies.
+fn body(rng: &mut Rng) -> u64 {
+    if rng.chance(20) { 100 + rng.below(300) } else { rng.below(25) }
+}
+
 async fn orders(caller: &mut Caller) {
     let id = caller.id();
     let input = Order {
         number: caller.rng.next() >> 12,
         items: 1 + u32::try_from(caller.rng.below(3)).unwrap_or(0),
         flaky: if caller.rng.chance(25) { 1 + u32::from(caller.rng.chance(40)) } else { 0 },
-        millis: caller.rng.below(25),
+        millis: body(&mut caller.rng),
         card: CANARY.to_owned(),
     };
     let run = caller.invoke(order, &input, &id, true).await;
@@ -87,7 +93,7 @@ async fn transfers(caller: &mut Caller) {
     let mut account = || i64::try_from(rng.below(ACCOUNTS.unsigned_abs())).unwrap_or(0) + 1;
     let (from, to) = (account(), account());
     let amount = i64::try_from(rng.below(20)).unwrap_or(0) + 1;
-    let (refused, millis) = (rng.chance(20), rng.below(20));
+    let (refused, millis) = (rng.chance(20), body(rng));
     let input = Transfer { number: caller.number(), from, to, amount, refused, millis };
     if caller.field.options.store == Kind::Postgres {
         if let Some(run) = caller.invoke(work::transfer_pg, &input, &id, true).await {
@@ -150,7 +156,7 @@ async fn events(caller: &mut Caller) {
 async fn fans(caller: &mut Caller) {
     let id = caller.id();
     let children = 2 + u32::try_from(caller.rng.below(8)).unwrap_or(0);
-    let input = Fan { children, bad: 4, millis: caller.rng.below(20) };
+    let input = Fan { children, bad: 4, millis: body(&mut caller.rng) };
     if let Some(run) = caller.invoke(fan, &input, &id, true).await {
         caller.ended(&run).await;
     }

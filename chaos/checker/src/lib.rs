@@ -5,11 +5,13 @@
 //! - [`ledger`]: the process that writes it down, synced before it answers.
 //! - [`client`]: how clients, step bodies and the harness reach it.
 //! - [`dump`]: the tables, read by plain SQL in one snapshot.
+//! - [`check`]: an invariant each from I1 to I24, with proof for each violation.
 //!
 //! Nothing here depends on the engine, so that both can't be wrong in the same way.
 
 mod clock;
 
+pub mod check;
 pub mod client;
 pub mod dump;
 pub mod ledger;

@@ -1,13 +1,18 @@
-//! `workflow-checker ledger`: keeps a ledger until it is killed.
+//! `workflow-checker ledger` keeps a ledger until it is killed; `workflow-checker check` compares one with the tables.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use workflow_checker::check;
+use workflow_checker::dump::Dump;
 use workflow_checker::ledger::{self, Ledger};
 
 const USAGE: &str = "\
 usage: workflow-checker ledger --file FILE --socket SOCKET
-           keeps the ledger FILE, and prints `ready` once SOCKET takes records";
+           keeps the ledger FILE, and prints `ready` once SOCKET takes records
+       workflow-checker check --ledger FILE --store URL [--seed SEED]
+           compares FILE with the tables of URL (postgres:.. or sqlite:..), prints its verdict as JSON, and exits with
+           0 when nothing is wrong, 1 when something is, 2 when it couldn't look";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -30,8 +35,20 @@ async fn run(arguments: &[String]) -> Result<ExitCode, String> {
             ledger::serve(ledger, &options.path("--socket")?, ready).await.map_err(|error| error.to_string())?;
             Ok(ExitCode::SUCCESS)
         }
+        Some("check") => check(&Options::parse(&arguments[1..])?).await,
         _ => Err(USAGE.to_owned()),
     }
+}
+
+async fn check(options: &Options) -> Result<ExitCode, String> {
+    let seed = options.find("--seed").map(str::parse).transpose().map_err(|error| format!("--seed: {error}"))?;
+    let url = options.find("--store").ok_or_else(|| format!("--store is missing\n{USAGE}"))?;
+    // The tables first: the ledger must know of everything that is in them.
+    let dump = Dump::read(url).await.map_err(|error| error.to_string())?;
+    let lines = ledger::read(&options.path("--ledger")?).map_err(|error| error.to_string())?;
+    let verdict = check::verdict(&lines, &dump, &check::Options { seed, ..check::Options::default() });
+    println!("{}", serde_json::to_string_pretty(&verdict).map_err(|error| error.to_string())?);
+    Ok(if verdict.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// `--name value` pairs.

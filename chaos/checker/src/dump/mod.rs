@@ -31,7 +31,7 @@ pub enum DumpError {
 /// Everything at one instant.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Dump {
-    /// When, by the database's clock.
+    /// When, by the database's clock: what was committed before is here.
     pub taken_at: Time,
     /// All runs, by id.
     pub runs: BTreeMap<Uuid, Run>,

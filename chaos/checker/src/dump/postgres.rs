@@ -14,9 +14,11 @@ macro_rules! query {
 
 pub(super) async fn read(url: &str) -> Result<Dump, DumpError> {
     let mut connection = PgConnection::connect(url).await?;
+    // Before the snapshot: what happened until then is in it.
+    let taken_at = sqlx::query_scalar(query!("now")).fetch_one(&mut connection).await?;
+    let mut dump = Dump { taken_at, ..Dump::default() };
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
     let mut tx = connection.begin_with(begin).await?;
-    let mut dump = Dump::default();
     for row in sqlx::query(query!("runs")).fetch_all(&mut *tx).await? {
         let run = run(&row)?;
         dump.runs.insert(run.id, run);
@@ -44,7 +46,6 @@ pub(super) async fn read(url: &str) -> Result<Dump, DumpError> {
         dump.effects = Some(effects.iter().map(effect).collect::<Result<_, _>>()?);
         dump.accounts = sqlx::query_as(query!("accounts")).fetch_all(&mut *tx).await?;
     }
-    dump.taken_at = sqlx::query_scalar(query!("now")).fetch_one(&mut *tx).await?;
     tx.rollback().await?;
     connection.close().await.ok();
     Ok(dump)

@@ -15,9 +15,11 @@ macro_rules! query {
 
 pub(super) async fn read(url: &str) -> Result<Dump, DumpError> {
     let mut connection = SqliteConnection::connect(url).await?;
+    // Before the snapshot: what happened until then is in it.
+    let taken_at = instant(sqlx::query_scalar(query!("now")).fetch_one(&mut connection).await?);
+    let mut dump = Dump { taken_at, ..Dump::default() };
     // A snapshot from the first read on.
     let mut tx = connection.begin().await?;
-    let mut dump = Dump::default();
     for row in sqlx::query(query!("runs")).fetch_all(&mut *tx).await? {
         let run = run(&row)?;
         dump.runs.insert(run.id, run);
@@ -45,7 +47,6 @@ pub(super) async fn read(url: &str) -> Result<Dump, DumpError> {
         dump.effects = Some(effects.iter().map(effect).collect::<Result<_, _>>()?);
         dump.accounts = sqlx::query_as(query!("accounts")).fetch_all(&mut *tx).await?;
     }
-    dump.taken_at = instant(sqlx::query_scalar(query!("now")).fetch_one(&mut *tx).await?);
     tx.rollback().await?;
     connection.close().await.ok();
     Ok(dump)

@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
+use workflow_checker::check;
 use workflow_checker::dump::Dump;
 use workflow_checker::ledger::{self as ledger_file, Ledger};
-use workflow_checker::record::{Life, Record};
+use workflow_checker::record::{Life, Line, Record};
 
 use crate::database::{ACCOUNTS, BALANCE, Place};
 use crate::field::{Field, LEASE};
@@ -91,19 +92,17 @@ async fn once(options: &Options, seconds: u64) -> Result<Verdict, AnyError> {
     }
     let dump = Dump::read(&field.place.url()).await?;
     let lines = ledger_file::read(&file)?;
-    let violations = check(&lines, &dump)?;
+    let violations = violations(&lines, &dump)?;
     for violation in &violations {
         eprintln!("VIOLATION {}", serde_json::to_string_pretty(violation)?);
     }
     Ok(verdict::of(&field, &lines, &dump, Findings { violations, settle_ms, seconds }))
 }
 
-/// What must hold whatever happened.
-fn check(lines: &[workflow_checker::record::Line], dump: &Dump) -> Result<Vec<Value>, AnyError> {
-    let _ = lines;
-    let open = dump.runs.values().filter(|run| !run.is_terminal());
-    let left = open.map(|run| json!({"invariant": "I18", "run": run.id, "what": format!("{run:?}")}));
-    Ok(left.collect())
+/// What the checker has to say.
+fn violations(lines: &[Line], dump: &Dump) -> Result<Vec<Value>, AnyError> {
+    let violations = check::check(lines, dump, &check::Options { threads: 1, ..check::Options::default() });
+    Ok(violations.iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
 }
 
 /// The first records, and the executors.

@@ -31,6 +31,7 @@ mod client;
 mod connect;
 mod error;
 mod executor;
+mod seeded;
 
 pub use client::{Client, Invocation, InvokeMany, List, RunHandle, RunStatus, UserTransaction};
 pub use connect::connect;

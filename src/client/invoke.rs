@@ -114,6 +114,7 @@ impl<O> Invocation<O> {
             // Only a run with an id of its own is ever compared.
             run.input_digest = run.input.digest();
         }
+        crate::seeded::new_run(&mut run);
         Ok((self.client, run))
     }
 }

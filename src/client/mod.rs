@@ -26,6 +26,7 @@ use workflow_core::{Codec, ExecutorId, Payload, RunId, Store, StoreError, Timest
 use crate::batch::Batcher;
 use crate::error::{Error, Misuse};
 use crate::executor::{Engine, Hold};
+use crate::seeded;
 use watch::Watch;
 
 /// The answer to a creation.
@@ -91,7 +92,7 @@ impl Client {
         let creates = Batcher::new(1_000, 2, move |runs: Vec<NewRun>| {
             let store = s.clone();
             async move {
-                let result = retrying(|| store.create(&runs, false)).await;
+                let result = seeded::created(&runs, retrying(|| store.create(&runs, false)).await);
                 spread(result, runs.len())
             }
         });
@@ -106,7 +107,7 @@ impl Client {
         let s = store.clone();
         let emits = Batcher::new(1_000, 1, move |events: Vec<NewEvent>| {
             let store = s.clone();
-            async move { emit_all(&*store, &events).await }
+            async move { emit_all(&*store, &events).await.into_iter().map(seeded::emitted).collect() }
         });
         let s = store.clone();
         let finds = Batcher::new(1_000, 2, move |refs: Vec<RunRef>| {

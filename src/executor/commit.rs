@@ -15,6 +15,7 @@ use workflow_core::{ExecutorId, StoreError, Timestamp};
 use super::life::Life;
 use super::resolve::{Over, Writer};
 use super::shared::{CommitAnswer, Msg, Outgoing, Shared, Tag};
+use crate::seeded::{self, Bug};
 
 /// The most turns and the most payload bytes of one batch.
 const MAX_TURNS: usize = 2_000;
@@ -75,6 +76,13 @@ async fn commit(shared: &Arc<Shared>, life: &Life, mut batch: Vec<Outgoing>) {
     }
     let places: Vec<(usize, Tag)> = batch.iter().map(|out| (out.driver, out.tag)).collect();
     let turns: Vec<Turn> = batch.into_iter().map(|out| out.turn).collect();
+    if seeded::is(Bug::AcknowledgeFirst) {
+        for &(driver, tag) in &places {
+            shared.tell(driver, Msg::Committed(vec![(tag, CommitAnswer::Done(shared.clock.now()))]));
+        }
+        write(shared, life, executor, turns).await;
+        return;
+    }
     let answers = write(shared, life, executor, turns).await;
     let mut by_driver: HashMap<usize, Vec<(Tag, CommitAnswer)>> = HashMap::new();
     for ((driver, tag), answer) in places.into_iter().zip(answers) {
@@ -101,7 +109,7 @@ async fn write(shared: &Arc<Shared>, life: &Life, executor: ExecutorId, turns: V
         let take = if alone { 1 } else { open.len() };
         let now: Vec<usize> = open[..take].to_vec();
         let batch: Vec<Turn> = now.iter().map(|&i| turns[i].clone()).collect();
-        let error = match shared.env.store.commit(executor, &batch).await {
+        let error = match seeded::commit(&*shared.env.store, executor, batch, shared.clock.now()).await {
             Ok(committed) => {
                 for (&i, outcome) in now.iter().zip(&committed.turns) {
                     answers[i] = Some(answer(*outcome, committed.now, repeated));

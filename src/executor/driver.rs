@@ -21,6 +21,7 @@ use workflow_core::{ExecutorId, RunId, Timestamp};
 use super::clock::local;
 use super::gate::{Gate, Hold};
 use super::shared::{CommitAnswer, Msg, Outgoing, Shared, Tag};
+use crate::seeded::{self, Bug};
 
 struct Resident {
     machine: Machine,
@@ -176,6 +177,7 @@ impl Driver {
     }
 
     fn send(&mut self, executor: ExecutorId, tag: Tag, turn: Turn) {
+        let executor = if seeded::is(Bug::SurviveLeaseLoss) { self.shared.env.executor() } else { executor };
         self.out.push(Outgoing { driver: self.index, executor, tag, turn });
     }
 
@@ -204,6 +206,7 @@ impl Driver {
             self.shared.give_back(&gate, hold, 1);
             return;
         }
+        seeded::log(&run);
         let (parent, inbox) = (run.parent.clone(), run.inbox.clone());
         match self.machine(tag, run) {
             Ok(mut machine) => {
@@ -247,6 +250,7 @@ impl Driver {
         let journal = run
             .journal
             .map_err(|reason| corrupt(format!("the journal of the run is damaged: {reason}\n  way out: restore the entries, then resume the run; or cancel it and invoke it again")))?;
+        let journal = seeded::journal(journal);
         let position = u32::try_from(journal.len()).unwrap_or(u32::MAX);
         let load = Load {
             info: RunInfo {
@@ -355,7 +359,7 @@ impl Driver {
             return;
         }
         let mut turn = Turn::new(run, resident.machine.position());
-        turn.then = Then::HangUp { seen: resident.machine.seen(), wake: Wake { at: resident.wake_at, after: None } };
+        turn.then = seeded::hang_up(resident.machine.seen(), Wake { at: resident.wake_at, after: None });
         resident.leaving = true;
         let (executor, tag) = (resident.executor, resident.tag);
         self.send(executor, tag, turn);
@@ -413,7 +417,7 @@ impl Driver {
             }
             Next::Commit { mut turn, idle } => {
                 if let (Then::Keep, Some(wake)) = (&turn.then, idle.filter(too_far)) {
-                    turn.then = Then::HangUp { seen: resident.machine.seen(), wake };
+                    turn.then = seeded::hang_up(resident.machine.seen(), wake);
                 }
                 resident.leaving = !matches!(turn.then, Then::Keep);
                 resident.not_before = turn.not_before;

@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::seeded::{self, Bug};
+
 /// Whom a free place is given to: a driver, and a run of it.
 pub(crate) type Waiter = (usize, super::shared::Tag);
 
@@ -38,6 +40,7 @@ impl Gate {
     pub(crate) fn reserve(&self, max: usize) -> (Hold, usize) {
         let mut state = self.lock();
         let free = if state.waiting.is_empty() { self.limit.saturating_sub(state.taken) } else { 0 };
+        let free = if seeded::is(Bug::OpenGate) { max } else { free };
         let room = free.min(max);
         state.taken += room;
         (Hold(state.cleared), room)
@@ -58,7 +61,7 @@ impl Gate {
     /// Takes a place, or queues for one.
     pub(crate) fn enter(&self, waiter: Waiter) -> Option<Hold> {
         let mut state = self.lock();
-        if state.taken < self.limit && state.waiting.is_empty() {
+        if state.taken < self.limit && state.waiting.is_empty() || seeded::is(Bug::OpenGate) {
             state.taken += 1;
             return Some(Hold(state.cleared));
         }

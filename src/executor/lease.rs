@@ -9,6 +9,7 @@ use super::clock::local;
 use super::commit::pause;
 use super::engine::Engine;
 use super::shared::Msg;
+use crate::seeded::{self, Bug};
 
 /// Beats until the executor is closed.
 pub(crate) async fn run(engine: Arc<Engine>) {
@@ -62,7 +63,10 @@ async fn rebirth(engine: &Arc<Engine>) -> std::time::Instant {
     let store = &engine.shared.env.store;
     let old = engine.life.executor();
     tracing::warn!(executor = %old, "this life of the executor is over: dropping all runs");
-    engine.drop_all().await;
+    assert!(!seeded::is(Bug::PanickingHeartbeat), "a seeded panic");
+    if !seeded::is(Bug::SurviveLeaseLoss) {
+        engine.drop_all().await;
+    }
     let mut delay = Duration::from_millis(10);
     let mut closed = false;
     while !engine.closing() {
@@ -99,6 +103,9 @@ async fn rebirth(engine: &Arc<Engine>) -> std::time::Instant {
 
 /// Takes over what dead executors hold.
 pub(crate) async fn rescue(engine: &Arc<Engine>) {
+    if seeded::is(Bug::NoRescue) {
+        return;
+    }
     loop {
         match engine.shared.env.store.rescue(engine.max_crashes, 1_000).await {
             Ok(rescued) => {

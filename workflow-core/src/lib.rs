@@ -20,6 +20,8 @@ pub mod payload;
 pub mod registry;
 pub mod replay;
 pub mod retry;
+#[doc(hidden)]
+pub mod seeded;
 pub mod store;
 mod table;
 pub mod workflow;

@@ -15,7 +15,7 @@ use crate::session::{end, retry};
 use crate::store::PgStore;
 use crate::topic::{self, Found};
 use crate::wake::Wakes;
-use crate::{create, sql};
+use crate::{create, seeded, sql};
 
 /// Payloads of events above this size aren't handed back with the commit: the owner reads its mail instead.
 const MAX_SHORT_CUT_BYTES: usize = 64 * 1024;
@@ -80,7 +80,8 @@ impl PgStore {
         let entries = EntryColumns::of(turns.iter().copied())?;
         let slot = self.slots().take();
         let mut conn = self.warm().await?;
-        let query = sqlx::query(sql::COMMIT_ENTRIES).bind(executor.0).bind(slot.number).bind(not_before(turns));
+        let query =
+            sqlx::query(seeded::sql(sql::COMMIT_ENTRIES)).bind(executor.0).bind(slot.number).bind(not_before(turns));
         let rows = entries.bind(query).bind(ENTRY_VERSION).fetch_all(&mut *conn).await.map_err(commit)?;
         conn.keep();
         let row = rows.first().ok_or(StoreError::LeaseLost(executor))?;
@@ -96,7 +97,8 @@ impl PgStore {
     async fn add_entry(&self, executor: ExecutorId, turn: &Turn, fact: &Fact) -> Result<Option<Timestamp>, StoreError> {
         let slot = self.slots().take();
         let mut conn = self.warm().await?;
-        let query = sqlx::query(sql::COMMIT_ENTRY).bind(executor.0).bind(slot.number).bind(not_before(&[turn]));
+        let query =
+            sqlx::query(seeded::sql(sql::COMMIT_ENTRY)).bind(executor.0).bind(slot.number).bind(not_before(&[turn]));
         let query = bind_entry(query, turn.run.0, turn.position, fact)?.bind(ENTRY_VERSION);
         let rows = query.fetch_all(&mut *conn).await.map_err(commit)?;
         conn.keep();
@@ -194,7 +196,7 @@ impl Batch<'_, '_> {
         }
         let consumed = || turns.iter().filter(|turn| turn.consumed > 0);
         let ended = turns.iter().filter(|turn| matches!(turn.then, Then::Finish { .. })).map(|turn| turn.run.0);
-        let query = sqlx::query(sql::COMMIT_TURNS).bind(self.executor.0).bind(self.slot);
+        let query = sqlx::query(seeded::sql(sql::COMMIT_TURNS)).bind(self.executor.0).bind(self.slot);
         let query = query.bind(if self.fenced.is_none() { not_before(turns) } else { None });
         let query = RunChanges::of(turns.iter().copied(), sent.clone()).bind(query);
         let query = EntryColumns::of(turns.iter().copied())?.bind(query);

@@ -40,6 +40,7 @@ mod pooler;
 mod presence;
 mod read;
 mod row;
+mod seeded;
 mod session;
 mod sql;
 mod store;

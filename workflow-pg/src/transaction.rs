@@ -12,6 +12,7 @@ use crate::batch::bind_entry;
 use crate::create::{create_unowned, wake_created};
 use crate::deliver::deliver;
 use crate::error::{connect, work};
+use crate::seeded::{self, Bug};
 use crate::session::end;
 use crate::sql;
 use crate::store::PgStore;
@@ -57,6 +58,10 @@ impl PgStore {
         position: u32,
         fact: &Fact,
     ) -> Result<Timestamp, StoreError> {
+        if seeded::is(Bug::TransactionInTwo) {
+            end(tx).await?;
+            tx = self.begin().await?;
+        }
         let slot = self.slots().take();
         let query = sqlx::query(sql::USER_COMMIT).bind(executor.0).bind(slot.number);
         let query = bind_entry(query, run.0, position, fact)?.bind(ENTRY_VERSION);

@@ -30,6 +30,7 @@ use crate::journal::{ENTRY_VERSION, Entry, Fact, OpKey};
 use crate::ops::{CANCEL, Effect};
 use crate::payload::Payload;
 use crate::registry::{AnyWorkflow, Code};
+use crate::seeded::{self, Bug};
 use crate::store::{Message, ParentRef, ParkReason, Turn, Wake};
 use crate::table::{Candidate, Pending, Slot, Table};
 
@@ -410,6 +411,7 @@ impl Machine {
         table.releases += 1;
         table.randoms.clear();
         let waker = match candidate {
+            Candidate::Cancel if seeded::is(Bug::IgnoredCancel) => None,
             Candidate::Cancel => {
                 table.release_cancel();
                 None

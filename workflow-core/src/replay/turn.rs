@@ -9,7 +9,8 @@ use crate::ids::{RunId, Timestamp};
 use crate::journal::{Fact, OpKey, Phase};
 use crate::ops::{CANCEL, Due, Effect};
 use crate::payload::Payload;
-use crate::store::{Message, NewMessage, ParentRef, ParkReason, Status, Then, Turn, Wake};
+use crate::seeded::{self, Bug};
+use crate::store::{Message, NewMessage, NewRun, ParentRef, ParkReason, Status, Then, Turn, Wake};
 use crate::table::Slot;
 
 use super::{InFlight, Machine, Next};
@@ -118,13 +119,21 @@ impl Machine {
         }
         let mut turn = Turn::new(self.inner.info.id, self.position);
         turn.consumed = table.consumed;
+        if seeded::is(Bug::ConsumedUnseen) && turn.consumed > 0 {
+            turn.consumed = u64::MAX;
+        }
         self.consumed_before = std::mem::replace(&mut self.consumed_in_flight, table.consumed);
         let mut idle = table.bodies == 0;
         let mut wake = Wake { at: table.next_wake(), after: None };
         for pending in &facts {
             match &pending.effect {
                 Effect::None => {}
-                Effect::Start(run) => turn.starts.push((**run).clone()),
+                Effect::Start(run) => {
+                    turn.starts.push((**run).clone());
+                    if seeded::is(Bug::ChildTwice) {
+                        turn.starts.push(NewRun { id: RunId::generate(), ..(**run).clone() });
+                    }
+                }
                 Effect::Subscribe(subscription) => turn.subscribe.push(subscription.clone()),
                 Effect::Emit(event) => turn.emits.push(event.clone()),
             }
@@ -166,7 +175,10 @@ impl Machine {
             turn.then = Then::Finish { status, output };
         }
         let reason = table.cancel.as_ref().map_or("its parent has ended", |c| c.failure.message()).to_owned();
-        let cancel_children = std::mem::take(&mut table.cancel_children);
+        let mut cancel_children = std::mem::take(&mut table.cancel_children);
+        if seeded::is(Bug::SparedChildren) {
+            cancel_children.clear();
+        }
         turn.sends.extend(cancel_children.iter().map(|&to| NewMessage { to, fact: cancel(&reason) }));
         let unsubscribe = std::mem::take(&mut table.unsubscribe);
         turn.unsubscribe = unsubscribe.clone();

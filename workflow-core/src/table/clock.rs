@@ -4,6 +4,7 @@ use std::task::Waker;
 
 use crate::ids::Timestamp;
 use crate::ops::Due;
+use crate::seeded::{self, Bug};
 
 use super::{Table, after_micros};
 
@@ -16,6 +17,7 @@ impl Table {
                 Due::At(at) => at,
                 Due::After(delay) => after_micros(asked_at, crate::ops::micros(delay)),
             };
+            let at = if seeded::is(Bug::EarlyTimer) { at - chrono::TimeDelta::milliseconds(200) } else { at };
             self.timers.insert((at, index));
         }
     }
@@ -76,7 +78,7 @@ impl Table {
         }
         let mut later = Vec::new();
         for index in std::mem::take(&mut self.starting) {
-            let barred = self.cancelling && !self.ops[index].shielded;
+            let barred = self.cancelling && !self.ops[index].shielded && !seeded::is(Bug::IgnoredCancel);
             let op = &mut self.ops[index];
             if !op.awaits_attempt() {
                 op.awaits_permission = false;

@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn an_unknown_lint_lists_the_known_ones() {
-        let all = "time, sleep, random, uuid, spawn, thread, env, fs, net, process";
+        let all = "time, sleep, random, uuid, spawn, thread, env, fs, net, process, pending";
         assert_eq!(errors(quote!(allow(rand))), [format!("no such lint: the lints are {all}")]);
     }
 }

@@ -131,6 +131,7 @@ use proc_macro::TokenStream;
 /// | `fs` | `std::fs::*`, `tokio::fs::*`, `File::open`, `OpenOptions::new`, .. | `ctx.step(..)` |
 /// | `net` | `TcpStream::connect`, `TcpListener::bind`, `UdpSocket::bind`, `reqwest::get`, .. | `ctx.step(..)` |
 /// | `process` | `std::process::*`, `stdin` | `ctx.step(..)` |
+/// | `pending` | `std::future::pending` | `ctx.wait_for_event(..)`, `ctx.sleep(..)` |
 ///
 /// ```compile_fail
 /// # use workflow::{Ctx, Result, workflow};

@@ -13,10 +13,11 @@ pub enum Lint {
     Fs,
     Net,
     Process,
+    Pending,
 }
 
 impl Lint {
-    const ALL: [(Lint, &'static str); 10] = [
+    const ALL: [(Lint, &'static str); 11] = [
         (Lint::Time, "time"),
         (Lint::Sleep, "sleep"),
         (Lint::Random, "random"),
@@ -27,6 +28,7 @@ impl Lint {
         (Lint::Fs, "fs"),
         (Lint::Net, "net"),
         (Lint::Process, "process"),
+        (Lint::Pending, "pending"),
     ];
 
     pub fn from_name(name: &str) -> Option<Self> {
@@ -97,7 +99,7 @@ const ANOTHER_VALUE: &str = "gives another value on replay";
 const NOT_JOURNALED: &str = "isn't journaled, so a replay does it again";
 const STEP: &str = "wrap it in `{ctx}.step(..)`";
 
-static RULES: [Rule; 14] = [
+static RULES: [Rule; 15] = [
     Rule {
         lint: Lint::Time,
         paths: &[
@@ -234,6 +236,12 @@ static RULES: [Rule; 14] = [
         because: NOT_JOURNALED,
         instead: STEP,
     },
+    Rule {
+        lint: Lint::Pending,
+        paths: &["future::pending"],
+        because: "is never over, and no event, timer or cancellation ends it",
+        instead: "wait for what is to end it, with `{ctx}.wait_for_event(..)` or `{ctx}.sleep(..)`",
+    },
 ];
 
 #[cfg(test)]
@@ -261,6 +269,8 @@ mod tests {
             ("std::fs::File::open", "fs"),
             ("tokio::net::TcpStream::connect", "net"),
             ("std::process::Command::new", "process"),
+            ("std::future::pending", "pending"),
+            ("futures::future::pending", "pending"),
         ] {
             assert_eq!(lint(path), Some(name), "{path}");
         }

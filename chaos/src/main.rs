@@ -1,5 +1,5 @@
 //! Chaos: `cargo run --release -p workflow-chaos -- run [--seconds N] [--seed S] [--store postgres|sqlite]
-//! [--faults F1,F2,..] [--json FILE]`.
+//! [--faults F1,F2,..] [--json FILE]`, and `.. -- bugs` for a campaign per seeded bug.
 //!
 //! Starts a durable database, executor processes, and clients that want runs of all kinds done; then breaks whatever can
 //! break, by seed, for as long as it is told; then lets everything end, and has the checker compare what clients and step
@@ -8,6 +8,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "breaking things at the right moment takes a clock")]
 
+mod bugs;
 mod caller;
 mod campaign;
 mod database;
@@ -40,7 +41,12 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
+    if let Err(error) = bugs::choose() {
+        eprintln!("workflow-chaos: {error}");
+        return ExitCode::from(2);
+    }
     let done = match arguments.next().as_deref() {
+        Some("bugs") => bugs::main(arguments),
         Some("run") => Options::parse(arguments).and_then(|options| campaign::main(&options)),
         Some("executor") => executor::main().map(|()| true),
         Some("ledger") => campaign::ledger(arguments).map(|()| true),

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::json::{self, Refusal};
 use crate::payload::{Payload, PayloadError};
 
 /// The result of steps, operations and workflows.
@@ -88,14 +89,6 @@ fn yes() -> bool {
 /// The most levels of arrays and objects in details: JSON is read up to 127, and a failure may be inside of others.
 const MAX_DETAILS_DEPTH: usize = 100;
 
-fn nests_deeper(value: &Value, levels: usize) -> bool {
-    match value {
-        Value::Array(items) => levels == 0 || items.iter().any(|item| nests_deeper(item, levels - 1)),
-        Value::Object(fields) => levels == 0 || fields.values().any(|field| nests_deeper(field, levels - 1)),
-        _ => false,
-    }
-}
-
 impl Failure {
     /// A retryable failure with this message.
     pub fn new(message: impl fmt::Display) -> Self {
@@ -148,12 +141,19 @@ impl Failure {
     ///
     /// A value that can't be serialised, or nests too deep to be read back, is noted among the causes instead.
     pub fn with_details<T: Serialize>(mut self, details: &T) -> Self {
-        match serde_json::to_value(details) {
-            Ok(value) if nests_deeper(&value, MAX_DETAILS_DEPTH) => {
-                self.causes.push(format!("its details are left out: they nest deeper than {MAX_DETAILS_DEPTH} levels"));
+        let value = json::encode(details, MAX_DETAILS_DEPTH, usize::MAX).map_err(|refusal| match refusal {
+            Refusal::TooDeep => {
+                format!("its details are left out: they nest deeper than {MAX_DETAILS_DEPTH} levels")
             }
+            Refusal::TooLarge(size_bytes) => format!("its details are left out: they have {size_bytes} bytes"),
+            Refusal::Serde(reason) => format!("its details can't be serialised: {reason}"),
+        });
+        let value = value.and_then(|bytes| {
+            serde_json::from_slice(&bytes).map_err(|e| format!("its details can't be read back: {e}"))
+        });
+        match value {
             Ok(value) => self.details = Some(value),
-            Err(e) => self.causes.push(format!("its details can't be serialised: {e}")),
+            Err(cause) => self.causes.push(cause),
         }
         self
     }

@@ -11,6 +11,7 @@ pub mod failure;
 mod guard;
 pub mod ids;
 pub mod journal;
+mod json;
 mod leaf;
 mod limit;
 pub mod memory;

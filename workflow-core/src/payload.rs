@@ -4,6 +4,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
+use crate::json::{self, Refusal};
+
 /// The largest payload by default, in bytes: 2 MiB.
 pub const DEFAULT_MAX_PAYLOAD_BYTES: usize = 2 * 1024 * 1024;
 
@@ -102,21 +104,21 @@ impl Payload {
     /// [`PayloadError::Encode`] when serde refuses the value, [`PayloadError::TooLarge`] above `limit_bytes`,
     /// [`PayloadError::TooDeep`] above [`MAX_DEPTH`].
     pub fn encode<T: Serialize + ?Sized>(codec: Codec, value: &T, limit_bytes: usize) -> Result<Self, PayloadError> {
-        let refuse = |reason: String| PayloadError::Encode { type_name: std::any::type_name::<T>(), reason };
+        let type_name = std::any::type_name::<T>();
         let bytes = match codec {
-            Codec::Json => serde_json::to_vec(value).map_err(|e| refuse(e.to_string()))?,
+            Codec::Json => json::encode(value, MAX_DEPTH, limit_bytes).map_err(|refusal| match refusal {
+                Refusal::TooDeep => PayloadError::TooDeep { type_name },
+                Refusal::TooLarge(size_bytes) => PayloadError::TooLarge { size_bytes, limit_bytes },
+                Refusal::Serde(reason) => PayloadError::Encode { type_name, reason },
+            })?,
             #[cfg(feature = "bincode")]
-            Codec::Bincode => {
-                bincode::serde::encode_to_vec(value, bincode::config::standard()).map_err(|e| refuse(e.to_string()))?
-            }
+            Codec::Bincode => bincode::serde::encode_to_vec(value, bincode::config::standard())
+                .map_err(|e| PayloadError::Encode { type_name, reason: e.to_string() })?,
             #[cfg(not(feature = "bincode"))]
             Codec::Bincode => return Err(PayloadError::UnknownCodec(codec.tag())),
         };
         if bytes.len() > limit_bytes {
             return Err(PayloadError::TooLarge { size_bytes: bytes.len(), limit_bytes });
-        }
-        if codec == Codec::Json && nests_too_deep(&bytes) {
-            return Err(PayloadError::TooDeep { type_name: std::any::type_name::<T>() });
         }
         Ok(Self { codec: codec.tag(), bytes })
     }
@@ -211,30 +213,6 @@ impl Payload {
         }
         Sha256::digest(&self.bytes).into()
     }
-}
-
-/// Whether JSON text nests deeper than [`MAX_DEPTH`]. Each level takes two bytes, so short text is never looked at.
-fn nests_too_deep(json: &[u8]) -> bool {
-    if json.len() <= 2 * MAX_DEPTH {
-        return false;
-    }
-    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
-    for byte in json {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = in_string,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => {
-                depth += 1;
-                if depth > MAX_DEPTH {
-                    return true;
-                }
-            }
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    false
 }
 
 impl std::fmt::Debug for Payload {

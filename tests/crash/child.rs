@@ -86,15 +86,22 @@ pub struct Process {
 impl Process {
     /// Starts one. Its executor is at work a moment later.
     pub fn start(url: &str, name: &str, lease: Duration) -> Self {
-        let mut child = Command::new(std::env::current_exe().expect("this program has a path"))
-            .args(["--exact", "child::executor_process", "--nocapture", "--test-threads=1"])
-            .env(URL, url)
-            .env(NAME, name)
-            .env(LEASE_MS, lease.as_millis().to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this program can be run again");
+        let mut command = Self::of_test("child::executor_process");
+        command.env(URL, url).env(NAME, name).env(LEASE_MS, lease.as_millis().to_string());
+        Self::spawn(command, name)
+    }
+
+    /// This program, to be run again as one of its tests.
+    pub fn of_test(test: &str) -> Command {
+        let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+        command.args(["--exact", test, "--nocapture", "--test-threads=1"]);
+        command
+    }
+
+    /// Runs a command whose standard output is listened to.
+    pub fn spawn(mut command: Command, name: &str) -> Self {
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("this program can be run again");
         let lines = Arc::<Lines>::default();
         let (sink, output) = (lines.clone(), child.stdout.take().expect("piped"));
         std::thread::spawn(move || {
@@ -136,6 +143,17 @@ impl Process {
         let id = self.child.id().to_string();
         let status = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", signal, &id]).status();
         assert!(status.expect("a shell").success(), "no {signal} for {}", self.name);
+    }
+
+    /// Whether it has said `what` since the last call of [`Process::says`].
+    pub fn has_said(&self, what: &str) -> bool {
+        self.lines.lines.lock().expect("no panic holds it").iter().any(|line| line.contains(what))
+    }
+
+    /// Waits until it has ended by itself. The code it ended with, if it ended with one.
+    pub async fn ended(&mut self) -> Option<i32> {
+        until("it ends", async || self.child.try_wait().expect("it is a child").is_some()).await;
+        self.child.wait().expect("it has ended").code()
     }
 
     /// `kill -9`.

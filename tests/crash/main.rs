@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests wait, with limits, in real time")]
 
 mod child;
+mod ends;
 mod kill;
 mod ledger;
 mod proxy;

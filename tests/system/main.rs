@@ -14,6 +14,7 @@ mod parked;
 mod queue;
 mod retention;
 mod runtime;
+mod secrets;
 mod sleep;
 mod step;
 mod transaction;

@@ -3,11 +3,13 @@
 mod support;
 
 mod bad_input;
+mod batch;
 mod blocking;
 mod cancel;
 mod child;
 mod client;
 mod damaged;
+mod destructor;
 mod event;
 mod executor;
 mod parked;

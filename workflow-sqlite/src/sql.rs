@@ -121,6 +121,7 @@ statements! {
     NEXT_EVENT_SEQ = "next_event_seq";
     PARK = "park";
     POISON_RUN = "poison_run";
+ PROVE_WRITABLE = "prove_writable";
     REGISTER_EXECUTOR = "register_executor";
     RENEW_LEASE = "renew_lease";
     RESCUE_RUN = "rescue_run";

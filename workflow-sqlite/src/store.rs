@@ -23,12 +23,19 @@ use crate::wake::{File, Wakes, Watchers};
 use crate::{claim, commit, create, error, inbox, lease, migrate, read, sql, sweep, topic};
 
 /// A store in an SQLite file, which several processes may share. Clones are the same store.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SqliteStore {
     pub(crate) connections: Arc<Connections>,
     pub(crate) watchers: Arc<Watchers>,
     /// `None` for a database in memory.
     file: Option<File>,
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let log = self.file.as_ref().map(|file| file.wal.display().to_string());
+        write!(f, "SqliteStore({})", log.as_deref().map_or(":memory:", |log| log.trim_end_matches("-wal")))
+    }
 }
 
 impl SqliteStore {
@@ -106,7 +113,7 @@ async fn prepare_file(connection: &mut SqliteConnection) -> Result<(), sqlx::Err
         );
         return Err(sqlx::Error::Configuration(text.into()));
     }
-    match sqlx::raw_sql("BEGIN IMMEDIATE; ROLLBACK").execute(connection).await {
+    match sqlx::raw_sql(sql::PROVE_WRITABLE).execute(connection).await {
         Err(e) if !error::is_busy(&e) => Err(e),
         _ => Ok(()),
     }

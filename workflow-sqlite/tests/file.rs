@@ -81,18 +81,56 @@ async fn a_file_that_is_no_database_is_refused_and_left_alone() {
     assert_unusable(SqliteStore::open(std::env::temp_dir()).await, &["is a directory"]);
 }
 
+/// Root may write whatever the mode says: then the test is run again as somebody who may not, from a copy of this program
+/// that everybody can read. Returns whether it was.
+#[cfg(unix)]
+fn run_again_without_rights(test: &str) -> bool {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65_534;
+    let directory = TempDir::new();
+    if std::fs::metadata(directory.file(".")).expect("is there").uid() != 0 {
+        return false;
+    }
+    let open = |path: &Path| std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("sets");
+    let program = directory.file("program");
+    std::fs::copy(std::env::current_exe().expect("has a path"), &program).expect("copies");
+    open(&directory.file("."));
+    open(&program);
+    let mut command = std::process::Command::new(&program);
+    let command = command.args(["--exact", test]).uid(NOBODY).gid(NOBODY).current_dir("/").env("TMPDIR", "/tmp");
+    let output = command.output().expect("runs");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("1 passed"), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    true
+}
+
+#[cfg(unix)]
 #[tokio::test]
-async fn a_file_that_cannot_be_written_is_refused() {
+async fn what_cannot_be_written_is_refused_and_works_when_it_can() {
+    use std::os::unix::fs::PermissionsExt;
+    if run_again_without_rights("what_cannot_be_written_is_refused_and_works_when_it_can") {
+        return;
+    }
     let directory = TempDir::new();
     let path = directory.file("runs.db");
+    let allow = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("sets");
     migrated(&path).await.shutdown().await;
-    let mut permissions = std::fs::metadata(&path).expect("is there").permissions();
-    permissions.set_readonly(true);
-    std::fs::set_permissions(&path, permissions).expect("sets");
-    // Root may write whatever the mode says: then there is nothing to refuse.
-    if std::fs::OpenOptions::new().write(true).open(&path).is_err() {
-        assert_unusable(SqliteStore::open(&path).await, &["runs.db", "write access"]);
+    // The file, the directory where the log beside it has to be, and a file that isn't there yet.
+    allow(&path, 0o444);
+    assert_unusable(SqliteStore::open(&path).await, &["runs.db", "write access"]);
+    allow(&path, 0o644);
+    for beside in ["runs.db-wal", "runs.db-shm"] {
+        let _ = std::fs::remove_file(directory.file(beside));
     }
+    allow(&directory.file("."), 0o555);
+    assert_unusable(SqliteStore::open(&path).await, &["runs.db", "write access", "directory"]);
+    let missing = directory.file("new.db");
+    assert_unusable(SqliteStore::open(&missing).await, &["new.db", "can't be opened"]);
+    assert!(!missing.exists());
+    allow(&directory.file("."), 0o755);
+    let store = migrated(&path).await;
+    store.create(&[make::run()], true).await.expect("goes on");
 }
 
 #[tokio::test]

@@ -23,6 +23,9 @@ use crate::sql;
 const LOOK: Duration = Duration::from_millis(25);
 /// How often `data_version` is asked for when the file seems unchanged.
 const ASK: Duration = Duration::from_secs(3);
+/// For how many looks after a change `data_version` is asked for: a commit is in the file before it is synced, and is seen
+/// only after that, which takes as long as the disk does; and two changes may fall into one tick of the file's time.
+const ASK_AGAIN: u32 = 40;
 
 /// What a transaction has to tell when it is committed.
 #[derive(Debug, Default)]
@@ -126,10 +129,12 @@ async fn look(watchers: Weak<Watchers>, connections: Weak<Connections>, wal: Pat
     let mut version = None;
     let mut seen = None;
     let mut asked = Instant::now();
+    let mut again = 0_u32;
     loop {
         let Some(connections) = connections.upgrade() else { return };
         let stamp = stamp(&wal);
-        if version.is_none() || stamp != seen || asked.elapsed() >= ASK {
+        again = if stamp == seen { again.saturating_sub(1) } else { ASK_AGAIN };
+        if version.is_none() || again > 0 || asked.elapsed() >= ASK {
             // Noted before asking: a write in between is asked about again.
             seen = stamp;
             asked = Instant::now();

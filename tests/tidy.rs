@@ -13,6 +13,11 @@ const PUT_TOGETHER: &[(&str, &str, &str)] = &[
     ("workflow-pg/src/claim.rs", "AssertSqlSafe(begin)", "numbers: time limits"),
     ("workflow-pg/src/migrate.rs", "AssertSqlSafe(step.sql)", "nothing: a migration"),
     ("workflow-pg/src/pooler.rs", "AssertSqlSafe(mark)", "a UUID of ours"),
+    (
+        "workflow-pg/src/seeded.rs",
+        "Box::leak(spoilt.into_boxed_str())",
+        "nothing: spoilt on purpose, in builds made for it",
+    ),
     ("workflow-pg/src/session.rs", "AssertSqlSafe(self.limits().begin())", "numbers: time limits"),
     ("workflow-pg/src/transaction.rs", "AssertSqlSafe(begin)", "numbers: time limits"),
     ("workflow-sqlite/src/sql.rs", "AssertSqlSafe(Arc::clone(sql))", "placeholders, as many as rows"),
@@ -77,8 +82,8 @@ fn no_text_of_a_user_reaches_a_statement() {
     for file in rust(|path| stores(path) && !path.starts_with("workflow-testserver/")) {
         let file = File { text: without_tests(&file.text), ..file };
         // Text that lives for ever counts as written down.
-        offences.extend(file.lines_where(|line| line.contains("leak(") && !line.contains("conn.leak(")));
-        for line in file.lines_where(|line| line.contains("AssertSqlSafe(")) {
+        let leaks = |line: &str| line.contains("leak(") && !line.contains("conn.leak(");
+        for line in file.lines_where(|line| line.contains("AssertSqlSafe(") || leaks(line)) {
             match PUT_TOGETHER.iter().position(|(path, text, _)| *path == file.path && line.contains(text)) {
                 Some(index) => seen.push(index),
                 None => offences.push(line),

@@ -26,7 +26,8 @@ async fn call_everything(store: &PgStore) -> Vec<StoreError> {
     let (executor, doomed) = (ExecutorId::generate(), ExecutorId::generate());
     note(store.migrate().await.err());
     note(store.register(executor, "least", LONG).await.err());
-    note(store.register(doomed, "doomed", Duration::from_millis(1)).await.err());
+    // Dead by the time a later call of this looks for the dead. (The shorter, the sooner the server ends transactions.)
+    note(store.register(doomed, "doomed", Duration::from_secs(2)).await.err());
     note(store.heartbeat(executor, LONG).await.err());
     let retained = NewRun { retain: Duration::ZERO, ..new_run(Some(executor)) };
     let (owned, parked, free) = (new_run(Some(executor)), new_run(Some(executor)), new_run(None));

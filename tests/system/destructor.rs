@@ -44,13 +44,14 @@ async fn explodes(ctx: Ctx, place: String) -> Result<u64> {
         return ctx.step("explodes", body).retry(policy).await;
     }
     if place == "pending body" {
-        let body = async || {
-            let _bomb = Bomb(Probe::clone(&probe));
-            probe.note("pending");
-            std::future::pending::<()>().await;
-            Ok(1)
-        };
-        return ctx.step("explodes", body).await;
+        return ctx
+            .step("explodes", async || {
+                let _bomb = Bomb(Probe::clone(&probe));
+                probe.note("pending");
+                std::future::pending::<()>().await;
+                Ok(1)
+            })
+            .await;
     }
     let _bomb = Bomb(Probe::clone(&probe));
     ctx.step("before", async || Ok(())).await?;

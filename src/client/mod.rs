@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use uuid::Uuid;
 use workflow_core::ids::{check_id, check_name};
 use workflow_core::payload::DEFAULT_MAX_PAYLOAD_BYTES;
 use workflow_core::store::{
@@ -196,7 +195,7 @@ impl Client {
     async fn emit_event<P: Serialize + ?Sized>(&self, name: &str, key: &str, payload: &P) -> Result<(), Error> {
         check_name("event", name)?;
         let event = NewEvent {
-            id: Uuid::now_v7(),
+            id: workflow_core::random::ordered_uuid(),
             name: name.to_owned(),
             key: key.to_owned(),
             payload: Payload::encode(self.inner.codec, payload, self.inner.max_payload_bytes)?,

@@ -1,6 +1,6 @@
 //! Who waits for which run to end.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::sync::futures::Notified;
 use workflow_core::store::{Wakeup, WatchGuard};
 use workflow_core::{RunId, Store};
 
-type Waiting = Arc<Mutex<HashMap<RunId, (usize, Arc<Notify>)>>>;
+type Waiting = Arc<Mutex<BTreeMap<RunId, (usize, Arc<Notify>)>>>;
 
 /// Hands the store's wake-ups to those who wait for a run.
 pub(crate) struct Watch {
@@ -62,6 +62,7 @@ impl Waiter {
     #[expect(clippy::disallowed_methods, reason = "the poll that is the truth when every wake-up is lost")]
     pub(crate) async fn wait(&self, woken: Notified<'_>, at_most: Duration) {
         tokio::select! {
+            biased;
             () = woken => {}
             () = tokio::time::sleep(at_most) => {}
         }

@@ -3,7 +3,7 @@
 //! A batch is one transaction of the store. While some are under way the next one fills; an alone turn goes at once.
 //! A commit of unknown outcome is resolved by reading, never by repeating.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ async fn commit(shared: &Arc<Shared>, life: &Life, mut batch: Vec<Outgoing>) {
         return;
     }
     let answers = write(shared, life, executor, turns).await;
-    let mut by_driver: HashMap<usize, Vec<(Tag, CommitAnswer)>> = HashMap::new();
+    let mut by_driver: BTreeMap<usize, Vec<(Tag, CommitAnswer)>> = BTreeMap::new();
     for ((driver, tag), answer) in places.into_iter().zip(answers) {
         if let Some(answer) = answer {
             by_driver.entry(driver).or_default().push((tag, answer));

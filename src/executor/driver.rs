@@ -1,25 +1,23 @@
-//! A driver thread: holds runs in memory, drives them, and sends their turns to the committer.
+//! A driver: holds runs in memory, drives them, and sends their turns to the committer.
 //!
-//! Runs never leave their thread, so workflows needn't be `Send`; the thread has no tokio context, so that whatever
-//! needs one outside of a step is noticed. A thread handles all messages that are there in one pass, so that a
-//! committed batch of a thousand runs costs one hop.
+//! It has a thread of its own (see `thread.rs`), which runs never leave. It handles all messages that are there in one
+//! pass, so that a committed batch of a thousand runs costs one hop.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use workflow_core::ctx::RunInfo;
 use workflow_core::env::Env as _;
 use workflow_core::env::{Notice, Notify};
-use workflow_core::registry::AnyWorkflow;
 use workflow_core::replay::{Load, Machine, Next, refuse};
 use workflow_core::store::{ClaimedRun, Mail, Message, ParkReason, Then, Turn, Wake};
 use workflow_core::{ExecutorId, RunId, Timestamp};
 
-use super::clock::local;
 use super::gate::{Gate, Hold};
+use super::options::Registry;
 use super::shared::{CommitAnswer, Msg, Outgoing, Shared, Tag};
 use crate::seeded::{self, Bug};
 
@@ -54,7 +52,6 @@ struct Early {
 pub(crate) struct Driver {
     index: usize,
     shared: Arc<Shared>,
-    messages: Receiver<Msg>,
     runs: HashMap<RunId, Resident>,
     /// By time: when a run's timer is due.
     timers: BTreeSet<(Timestamp, RunId)>,
@@ -62,7 +59,7 @@ pub(crate) struct Driver {
     idle: BTreeSet<(Instant, RunId)>,
     early: HashMap<RunId, Early>,
     /// Runs that were claimed again before the answer came that they had left.
-    returning: HashMap<RunId, (ClaimedRun, ExecutorId, Hold)>,
+    returning: BTreeMap<RunId, (ClaimedRun, ExecutorId, Hold)>,
     dirty: Vec<RunId>,
     out: Vec<Outgoing>,
     /// Nothing new begins any more.
@@ -71,16 +68,15 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(index: usize, shared: Arc<Shared>, messages: Receiver<Msg>) -> Self {
+    pub(crate) fn new(index: usize, shared: Arc<Shared>) -> Self {
         Self {
             index,
             shared,
-            messages,
             runs: HashMap::new(),
             timers: BTreeSet::new(),
             idle: BTreeSet::new(),
             early: HashMap::new(),
-            returning: HashMap::new(),
+            returning: BTreeMap::new(),
             dirty: Vec::new(),
             out: Vec::new(),
             closing: false,
@@ -88,40 +84,31 @@ impl Driver {
         }
     }
 
-    /// The thread's life.
-    pub(crate) fn run(mut self) {
-        loop {
-            let first = match self.next_deadline() {
-                Some(wait) => match self.messages.recv_timeout(wait) {
-                    Ok(msg) => Some(msg),
-                    Err(RecvTimeoutError::Timeout) => None,
-                    Err(RecvTimeoutError::Disconnected) => return,
-                },
-                None => match self.messages.recv() {
-                    Ok(msg) => Some(msg),
-                    Err(_) => return,
-                },
-            };
-            let mut next = first;
-            while let Some(msg) = next {
-                if matches!(msg, Msg::Stop) {
-                    return;
-                }
-                self.handle(msg);
-                next = self.messages.try_recv().ok();
+    /// Handles `first` and every message behind it, then does what they and the clock have made due. Breaks at the end
+    /// of the executor.
+    pub(crate) fn pass(&mut self, first: Option<Msg>, mut more: impl FnMut() -> Option<Msg>) -> ControlFlow<()> {
+        let mut next = first;
+        while let Some(msg) = next {
+            if matches!(msg, Msg::Stop) {
+                return ControlFlow::Break(());
             }
-            self.fire_timers();
-            self.hang_up_the_idle();
-            self.drive_dirty();
-            if !self.out.is_empty() {
-                let _ = self.shared.commits.send(std::mem::take(&mut self.out));
-            }
-            self.finish_closing();
+            self.handle(msg);
+            next = more();
         }
+        self.fire_timers();
+        self.hang_up_the_idle();
+        self.drive_dirty();
+        if !self.out.is_empty() {
+            let _ = self.shared.commits.send(std::mem::take(&mut self.out));
+        }
+        self.finish_closing();
+        ControlFlow::Continue(())
     }
 
-    fn next_deadline(&self) -> Option<Duration> {
+    /// How long the next pass may wait for a message.
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
         let timer = self.timers.first().map(|&(at, _)| self.shared.clock.until(at));
+        let local = || self.shared.clock.local();
         let linger =
             self.idle.first().map(|&(since, _)| (since + self.shared.linger).saturating_duration_since(local()));
         let doubt = (!self.dirty.is_empty()).then_some(DOUBT);
@@ -242,7 +229,7 @@ impl Driver {
     fn machine(&self, tag: Tag, run: ClaimedRun) -> Result<Machine, (ParkReason, u32)> {
         let corrupt =
             |message: String| (ParkReason { code: workflow_core::mismatch::code::CORRUPT.to_owned(), message }, 0);
-        let registry: &HashMap<(&str, i32), Arc<dyn AnyWorkflow>> = &self.shared.registry;
+        let registry: &Registry = &self.shared.registry;
         let workflow = registry.get(&(run.workflow.as_str(), run.version)).cloned();
         let Some(workflow) = workflow else {
             return Err(corrupt(format!("workflow {} version {} isn't registered here", run.workflow, run.version)));
@@ -308,13 +295,12 @@ impl Driver {
                 self.touch(mail.run);
             }
             None => {
-                let early =
-                    self.early.entry(mail.run).or_insert_with(|| Early { since: local(), messages: Vec::new() });
+                let now = self.shared.clock.local();
+                let early = self.early.entry(mail.run).or_insert_with(|| Early { since: now, messages: Vec::new() });
                 if early.messages.iter().all(|m| m.seq != mail.message.seq) {
                     early.messages.push(mail.message);
                 }
                 if self.early.len() > 1_000 {
-                    let now = local();
                     self.early.retain(|_, early| now.duration_since(early.since) < Duration::from_secs(5));
                 }
             }
@@ -336,7 +322,7 @@ impl Driver {
     }
 
     fn hang_up_the_idle(&mut self) {
-        let now = local();
+        let now = self.shared.clock.local();
         while let Some(&(since, run)) = self.idle.first() {
             if now < since + self.shared.linger {
                 break;
@@ -434,7 +420,7 @@ impl Driver {
                 if too_far(&wake) {
                     self.hang_up(run);
                 } else {
-                    let since = local();
+                    let since = self.shared.clock.local();
                     resident.idle_since = Some(since);
                     self.idle.insert((since, run));
                     self.shared.idle.fetch_add(1, Ordering::AcqRel);
@@ -473,7 +459,9 @@ impl Driver {
                 self.shared.give_back(gate, hold, 1);
             }
         }
-        let runs: Vec<RunId> = self.runs.keys().copied().collect();
+        let mut runs: Vec<RunId> = self.runs.keys().copied().collect();
+        // Who waits for a place gets it in this order: not in that of the hashes, so that a simulation repeats itself.
+        runs.sort_unstable();
         for run in runs {
             self.leave(run);
         }

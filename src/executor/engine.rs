@@ -69,6 +69,7 @@ impl Engine {
         let due = *self.due.lock().unwrap_or_else(PoisonError::into_inner);
         let wait = due.map_or(self.poll, |at| self.shared.clock.until(at) + Duration::from_millis(1)).min(self.poll);
         tokio::select! {
+            biased;
             () = self.work.notified() => {}
             () = self.shared.room.notified() => {}
             () = tokio::time::sleep(wait) => {

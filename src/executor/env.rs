@@ -43,8 +43,8 @@ impl Env for ProcessEnv {
     }
 
     fn random(&self) -> f64 {
-        // Version 4 UUIDs are random bits of the operating system; 53 of them fill a double.
-        let bits = uuid::Uuid::new_v4().as_u128() as u64 >> 11;
+        // 53 bits fill a double.
+        let bits = workflow_core::random::bits() as u64 >> 11;
         bits as f64 / (1u64 << 53) as f64
     }
 

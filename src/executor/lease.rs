@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use workflow_core::{ExecutorId, StoreError};
 
-use super::clock::local;
 use super::commit::pause;
 use super::engine::Engine;
 use super::shared::Msg;
@@ -13,11 +12,12 @@ use crate::seeded::{self, Bug};
 
 /// Beats until the executor is closed.
 pub(crate) async fn run(engine: Arc<Engine>) {
-    let mut alive_since = local();
+    let mut alive_since = engine.shared.clock.local();
     loop {
         let beat = engine.next_beat();
         tokio::select! {
-            () = beat => {}
+            biased;
+            () = engine.closed() => return,
             () = engine.life.lost() => {
                 alive_since = rebirth(&engine).await;
                 continue;
@@ -26,10 +26,10 @@ pub(crate) async fn run(engine: Arc<Engine>) {
                 rescue(&engine).await;
                 continue;
             }
-            () = engine.closed() => return,
+            () = beat => {}
         }
         let executor = engine.life.executor();
-        let sent = local();
+        let sent = engine.shared.clock.local();
         match engine.shared.env.store.heartbeat(executor, engine.lease).await {
             Ok(beat) => {
                 alive_since = sent;
@@ -44,7 +44,7 @@ pub(crate) async fn run(engine: Arc<Engine>) {
             Err(StoreError::LeaseLost(_)) => alive_since = rebirth(&engine).await,
             Err(error) => {
                 tracing::warn!(%error, code = error.code(), "the heartbeat failed");
-                if local().duration_since(alive_since) > engine.lease {
+                if engine.shared.clock.local().duration_since(alive_since) > engine.lease {
                     // Nobody can be told, but the lease has run out: others may have our runs by now.
                     alive_since = rebirth(&engine).await;
                 }
@@ -83,7 +83,7 @@ async fn rebirth(engine: &Arc<Engine>) -> std::time::Instant {
             closed = true;
         }
         let next = ExecutorId::generate();
-        let sent = local();
+        let sent = engine.shared.clock.local();
         match store.register(next, &engine.name, engine.lease).await {
             Ok(now) => {
                 engine.shared.clock.learn(now);
@@ -98,7 +98,7 @@ async fn rebirth(engine: &Arc<Engine>) -> std::time::Instant {
             }
         }
     }
-    local()
+    engine.shared.clock.local()
 }
 
 /// Takes over what dead executors hold.

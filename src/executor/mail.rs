@@ -43,6 +43,7 @@ pub(crate) async fn run(engine: Arc<Engine>) {
 #[expect(clippy::disallowed_methods, reason = "the poll that is the truth when every wake-up is lost")]
 async fn wait(engine: &Engine) {
     tokio::select! {
+        biased;
         () = engine.letters.notified() => {}
         () = tokio::time::sleep(engine.poll) => {}
         () = engine.closed() => {}

@@ -21,6 +21,7 @@ mod options;
 mod resolve;
 mod retain;
 mod shared;
+mod thread;
 mod watchdog;
 
 pub use options::{Builder, Queue};
@@ -37,9 +38,8 @@ use workflow_core::{ExecutorId, Store, Timestamp};
 
 use crate::client::Client;
 use crate::error::{Error, Misuse};
-use clock::StoreClock;
+use clock::{Local, StoreClock};
 pub(crate) use commit::pause;
-use driver::Driver;
 pub(crate) use engine::Engine;
 use env::ProcessEnv;
 use gate::Gate;
@@ -95,7 +95,7 @@ impl Executor {
         }
         store.migrate().await?;
         let executor = ExecutorId::generate();
-        let sent = clock::local();
+        let sent = options.local.now();
         let now = store.register(executor, &options.name, options.lease).await?;
 
         let mut gates: Vec<Arc<Gate>> =
@@ -109,8 +109,7 @@ impl Executor {
                 }
             }
         }
-        let mut workflows: Vec<(String, i32)> = registry.keys().map(|(name, v)| ((*name).to_owned(), *v)).collect();
-        workflows.sort();
+        let workflows: Vec<(String, i32)> = registry.keys().map(|(name, v)| ((*name).to_owned(), *v)).collect();
 
         let env = Arc::new(ProcessEnv {
             runtime: tokio::runtime::Handle::current(),
@@ -123,7 +122,7 @@ impl Executor {
         let shared = Arc::new(Shared {
             env: env.clone(),
             registry: Arc::new(registry),
-            clock: Arc::new(StoreClock::new(now)),
+            clock: Arc::new(StoreClock::new(now, options.local)),
             gates: gates.iter().map(|gate| (gate.name.clone(), gate.clone())).collect::<HashMap<_, _>>(),
             linger: options.linger,
             lease_until: Mutex::new(shared::lease_end(sent, options.lease)),
@@ -137,18 +136,13 @@ impl Executor {
             stays: AtomicU64::new(0),
             watchdog: Watchdog::new(options.drivers),
         });
-        let mut senders = Vec::new();
-        for index in 0..options.drivers {
-            let (sender, messages) = std::sync::mpsc::channel();
-            senders.push(sender);
-            let shared = shared.clone();
-            std::thread::Builder::new()
-                .name(format!("workflow-{index}"))
-                .spawn(move || Driver::new(index, shared, messages).run())
-                .map_err(|error| {
-                    workflow_core::StoreError::Unavailable(format!("no thread could be started: {error}"))
-                })?;
-        }
+        let start = match options.local {
+            Local::Machine => thread::start_thread,
+            Local::Runtime => thread::start_task,
+        };
+        let senders = (0..options.drivers).map(|index| start(index, shared.clone())).collect::<Result<_, _>>();
+        let senders = senders
+            .map_err(|error| workflow_core::StoreError::Unavailable(format!("no thread could be started: {error}")))?;
         // Set once, right here.
         let _ = shared.drivers.set(senders);
 

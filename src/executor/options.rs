@@ -1,7 +1,7 @@
 //! What can be set on an executor, and its defaults.
 
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use workflow_core::retry::MAX_DURATION;
 use workflow_core::{Codec, Store, Workflow};
 
 use super::Executor;
+use super::clock::Local;
 use crate::error::{Error, Misuse};
 
 /// A queue that an executor serves.
@@ -49,6 +50,8 @@ pub(crate) struct Options {
     pub(crate) max_resident: usize,
     pub(crate) max_crashes: u32,
     pub(crate) drivers: usize,
+    /// Whose time rules; the runtime's also makes the drivers tasks of it.
+    pub(crate) local: Local,
     pub(crate) writers: usize,
     pub(crate) sweep: Option<Duration>,
     pub(crate) max_poll: Option<Duration>,
@@ -56,7 +59,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) type States = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
-pub(crate) type Registry = HashMap<(&'static str, i32), Arc<dyn AnyWorkflow>>;
+pub(crate) type Registry = BTreeMap<(&'static str, i32), Arc<dyn AnyWorkflow>>;
 
 /// Makes an [`Executor`]. From [`Executor::builder`].
 pub struct Builder {
@@ -70,8 +73,7 @@ pub struct Builder {
 
 impl std::fmt::Debug for Builder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut names: Vec<_> = self.registry.keys().collect();
-        names.sort();
+        let names: Vec<_> = self.registry.keys().collect();
         f.debug_struct("Builder").field("workflows", &names).field("queues", &self.queues).finish_non_exhaustive()
     }
 }
@@ -90,12 +92,13 @@ impl Builder {
                 max_resident: 10_000,
                 max_crashes: 20,
                 drivers: cores.min(8),
+                local: Local::Machine,
                 writers: 4,
                 sweep: Some(Duration::from_secs(60)),
                 max_poll: Some(Duration::from_secs(5)),
                 machine: MachineOptions::default(),
             },
-            registry: HashMap::new(),
+            registry: BTreeMap::new(),
             queues: Vec::new(),
             states: HashMap::new(),
             problem: None,
@@ -187,6 +190,17 @@ impl Builder {
     /// How many threads drive workflows. Default: the number of cores, at most 8.
     pub fn driver_threads(mut self, threads: usize) -> Self {
         self.options.drivers = threads.max(1);
+        self
+    }
+
+    /// Drives workflows in tasks of the calling thread's `LocalSet` instead of threads of their own, and takes the
+    /// time from the tokio runtime: on one thread with a paused clock nothing is left to chance then. For simulations
+    /// alone, as a workflow that awaits what needs tokio outside of a step isn't told so at its first poll.
+    ///
+    /// Not public API.
+    #[doc(hidden)]
+    pub fn drive_in_tasks(mut self) -> Self {
+        self.options.local = Local::Runtime;
         self
     }
 

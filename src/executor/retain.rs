@@ -13,8 +13,9 @@ const MAX_SWEEP: usize = 1_000;
 pub(crate) async fn run(engine: Arc<Engine>, interval: Duration) {
     loop {
         tokio::select! {
-            () = tokio::time::sleep(interval) => {}
+            biased;
             () = engine.closed() => return,
+            () = tokio::time::sleep(interval) => {}
         }
         loop {
             match engine.shared.env.store.sweep(MAX_SWEEP).await {

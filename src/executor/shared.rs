@@ -1,8 +1,7 @@
 //! What drivers are told, and what they share with the other tasks of the executor.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use workflow_core::env::Notice;
 use workflow_core::store::{ClaimedRun, Mail, Turn};
 use workflow_core::{ExecutorId, RunId, Timestamp};
 
-use super::clock::{StoreClock, local};
+use super::clock::StoreClock;
 use super::env::ProcessEnv;
 use super::gate::{Gate, Hold, Waiter};
 use super::options::Registry;
@@ -52,6 +51,24 @@ pub(crate) enum Msg {
     Stop,
 }
 
+/// The way to a driver.
+pub(crate) enum Sender {
+    /// To a thread.
+    Thread(std::sync::mpsc::Sender<Msg>),
+    /// To a task.
+    Task(UnboundedSender<Msg>),
+}
+
+impl Sender {
+    fn send(&self, msg: Msg) {
+        // A driver that is gone has dropped its runs.
+        match self {
+            Sender::Thread(sender) => drop(sender.send(msg)),
+            Sender::Task(sender) => drop(sender.send(msg)),
+        }
+    }
+}
+
 /// What became of a turn.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum CommitAnswer {
@@ -90,7 +107,7 @@ pub(crate) struct Shared {
     /// Whether the last claim was kept from looking at everything by a lack of room.
     pub(crate) lacks_room: AtomicBool,
     pub(crate) commits: UnboundedSender<Vec<Outgoing>>,
-    pub(crate) drivers: std::sync::OnceLock<Vec<Sender<Msg>>>,
+    pub(crate) drivers: std::sync::OnceLock<Vec<Sender>>,
     pub(crate) stays: std::sync::atomic::AtomicU64,
     pub(crate) watchdog: Watchdog,
 }
@@ -103,7 +120,8 @@ impl Shared {
 
     /// Whether the lease may have run out: a process that was frozen must begin nothing before it knows.
     pub(crate) fn lease_in_doubt(&self) -> bool {
-        local() >= *self.lease_until.lock().unwrap_or_else(PoisonError::into_inner) && !seeded::is(Bug::NoDoubt)
+        let until = *self.lease_until.lock().unwrap_or_else(PoisonError::into_inner);
+        self.clock.local() >= until && !seeded::is(Bug::NoDoubt)
     }
 
     /// The driver of a run.
@@ -115,8 +133,7 @@ impl Shared {
 
     pub(crate) fn tell(&self, driver: usize, msg: Msg) {
         if let Some(sender) = self.drivers.get().and_then(|drivers| drivers.get(driver)) {
-            // A driver that is gone has dropped its runs.
-            let _ = sender.send(msg);
+            sender.send(msg);
         }
     }
 
@@ -126,7 +143,7 @@ impl Shared {
     }
 
     pub(crate) fn mail(&self, mail: Vec<Mail>) {
-        let mut by_driver: HashMap<usize, Vec<Mail>> = HashMap::new();
+        let mut by_driver: BTreeMap<usize, Vec<Mail>> = BTreeMap::new();
         for item in mail {
             by_driver.entry(self.driver_of(item.run)).or_default().push(item);
         }

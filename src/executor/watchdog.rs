@@ -9,7 +9,7 @@ use workflow_core::RunId;
 use workflow_core::registry::AnyWorkflow;
 use workflow_core::replay::Machine;
 
-use super::clock::local;
+use super::clock::Local;
 use super::engine::Engine;
 
 /// What a driver is polling.
@@ -40,12 +40,12 @@ impl Watchdog {
     ) -> T {
         let place = &self.0[driver];
         let (workflow, entries) = (machine.workflow().clone(), machine.position());
-        *lock(place) = Some(Poll { run, workflow, entries, since: local(), told: false });
+        *lock(place) = Some(Poll { run, workflow, entries, since: Local::Machine.now(), told: false });
         let result = poll(machine);
         if let Some(poll) = lock(place).take()
             && poll.told
         {
-            let seconds = local().duration_since(poll.since).as_secs_f64();
+            let seconds = Local::Machine.now().duration_since(poll.since).as_secs_f64();
             tracing::warn!(code = "BLOCKED", run = %poll.run, seconds, "the run that blocked its thread came back");
         }
         result
@@ -53,7 +53,7 @@ impl Watchdog {
 
     /// Tells of every poll that has taken longer than `limit`, once.
     fn look(&self, limit: Duration) {
-        let now = local();
+        let now = Local::Machine.now();
         for (driver, place) in self.0.iter().enumerate() {
             if let Some(poll) = &mut *lock(place)
                 && !poll.told
@@ -89,8 +89,9 @@ fn lock(place: &Mutex<Option<Poll>>) -> MutexGuard<'_, Option<Poll>> {
 pub(crate) async fn run(engine: Arc<Engine>, limit: Duration) {
     loop {
         tokio::select! {
-            () = tokio::time::sleep(limit / 4) => engine.shared.watchdog.look(limit),
+            biased;
             () = engine.closed() => return,
+            () = tokio::time::sleep(limit / 4) => engine.shared.watchdog.look(limit),
         }
     }
 }

@@ -141,7 +141,7 @@ impl Ctx {
         let mut table = self.inner.table.borrow_mut();
         if table.in_body {
             // A body's outcome is journaled, so what it draws needn't be repeatable, and mustn't move the sequence.
-            return Sha256::digest(Uuid::new_v4().as_bytes()).into();
+            return Sha256::digest(crate::random::bits().to_le_bytes()).into();
         }
         let drawn = table.randoms.entry(self.scope.clone()).or_insert(0);
         *drawn += 1;

@@ -19,7 +19,7 @@ pub struct RunId(pub Uuid);
 impl RunId {
     /// A new id from the process's clock. The clock only decides where the row lands in the index.
     pub fn generate() -> Self {
-        Self(Uuid::now_v7())
+        Self(crate::random::ordered_uuid())
     }
 
     /// The id of the child that `parent` starts under `key`: the same on every replay.
@@ -66,7 +66,7 @@ pub struct ExecutorId(pub Uuid);
 impl ExecutorId {
     /// A new id.
     pub fn generate() -> Self {
-        Self(Uuid::now_v7())
+        Self(crate::random::ordered_uuid())
     }
 }
 

@@ -18,6 +18,8 @@ pub mod memory;
 pub mod mismatch;
 pub mod ops;
 pub mod payload;
+#[doc(hidden)]
+pub mod random;
 pub mod registry;
 pub mod replay;
 pub mod retry;

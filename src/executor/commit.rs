@@ -157,6 +157,10 @@ async fn write(shared: &Arc<Shared>, life: &Life, executor: ExecutorId, turns: V
         }
         open.retain(|&i| answers[i].is_none());
     }
+    if repeated {
+        // What a try of unknown outcome sent to our own runs was told in its answer alone.
+        shared.letters.notify_one();
+    }
     answers
 }
 

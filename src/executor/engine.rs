@@ -25,7 +25,6 @@ pub(crate) struct Engine {
     pub(crate) max_resident: usize,
     pub(crate) max_crashes: u32,
     pub(crate) work: Notify,
-    pub(crate) letters: Notify,
     /// An executor may be dead before its lease would have ended.
     pub(crate) deaths: Notify,
     pub(crate) due: Mutex<Option<Timestamp>>,
@@ -47,12 +46,12 @@ impl Engine {
             }
             Wakeup::Mail(executor) => {
                 if *executor == self.life.executor() {
-                    self.letters.notify_one();
+                    self.shared.letters.notify_one();
                 }
             }
             Wakeup::Lost => {
                 self.work.notify_one();
-                self.letters.notify_one();
+                self.shared.letters.notify_one();
             }
             Wakeup::Died => self.deaths.notify_one(),
             Wakeup::Ended(_) => {}

@@ -14,11 +14,12 @@ const MAX_MAIL: usize = 5_000;
 pub(crate) async fn run(engine: Arc<Engine>) {
     let mut delay = Duration::from_millis(10);
     loop {
-        wait(&engine).await;
+        let told = wait(&engine).await;
         if engine.closing() {
             return;
         }
-        if engine.shared.resident.load(Ordering::Acquire) == 0 {
+        // Who is told of mail owns a run, though perhaps the answer to the claim that made it so is still on its way.
+        if !told && engine.shared.resident.load(Ordering::Acquire) == 0 {
             continue;
         }
         match engine.shared.env.store.mail(engine.life.executor(), MAX_MAIL).await {
@@ -26,7 +27,7 @@ pub(crate) async fn run(engine: Arc<Engine>) {
                 delay = Duration::from_millis(10);
                 if mail.len() == MAX_MAIL {
                     // The rest comes once these are consumed.
-                    engine.letters.notify_one();
+                    engine.shared.letters.notify_one();
                     pause(&mut Duration::from_millis(5)).await;
                 }
                 engine.shared.mail(mail);
@@ -34,18 +35,19 @@ pub(crate) async fn run(engine: Arc<Engine>) {
             Err(error) => {
                 tracing::warn!(%error, code = error.code(), "fetching mail failed");
                 pause(&mut delay).await;
-                engine.letters.notify_one();
+                engine.shared.letters.notify_one();
             }
         }
     }
 }
 
+/// Until it is time to look. Returns whether somebody said so.
 #[expect(clippy::disallowed_methods, reason = "the poll that is the truth when every wake-up is lost")]
-async fn wait(engine: &Engine) {
+async fn wait(engine: &Engine) -> bool {
     tokio::select! {
         biased;
-        () = engine.letters.notified() => {}
-        () = tokio::time::sleep(engine.poll) => {}
-        () = engine.closed() => {}
+        () = engine.shared.letters.notified() => true,
+        () = tokio::time::sleep(engine.poll) => false,
+        () = engine.closed() => false,
     }
 }

@@ -106,6 +106,8 @@ pub(crate) struct Shared {
     pub(crate) room: tokio::sync::Notify,
     /// Whether the last claim was kept from looking at everything by a lack of room.
     pub(crate) lacks_room: AtomicBool,
+    /// Called when there may be mail.
+    pub(crate) letters: tokio::sync::Notify,
     pub(crate) commits: UnboundedSender<Vec<Outgoing>>,
     pub(crate) drivers: std::sync::OnceLock<Vec<Sender>>,
     pub(crate) stays: std::sync::atomic::AtomicU64,

@@ -53,6 +53,52 @@ async fn a_run_that_is_claimed_again_before_its_hang_up_is_answered_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_overtakes_the_answer_to_a_claim_is_seen_without_a_poll() {
+    let memory = MemoryStore::default();
+    let permits = Arc::new(Semaphore::new(0));
+    let held = permits.clone();
+    let store: Arc<dyn Store> = FaultyStore::new(Arc::new(memory.clone()), move |site| match site.call {
+        Call::Claim => Verdict::Hold(held.clone()),
+        _ => Verdict::Pass,
+    });
+    let hour = Duration::from_secs(3_600);
+    let client = workflow::Client::new(Arc::new(memory.clone()));
+    let run = client.invoke(workload::endless, ()).await.expect("invoked");
+    let executor = workflow::Executor::builder(store).register(workload::endless).poll_interval(hour).start().await;
+    let executor = executor.expect("starts");
+    eventually("the claim", async || run.status().await.expect("there").status() == Status::Running).await;
+    run.cancel("enough").await.expect("delivered");
+    // Long enough for the executor to look for its mail, while it doesn't know of the run.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    permits.add_permits(1_000);
+    assert_eq!(soon("the end of the run", run.ended()).await.expect("there").status(), Status::Cancelled);
+    executor.shutdown().await.expect("shut down");
+}
+
+/// Ends before its child does.
+#[workflow::workflow]
+async fn careless(ctx: workflow::Ctx, _: ()) -> workflow::Result<workflow::RunId> {
+    ctx.start(workload::endless, ()).id().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_of_a_commit_whose_answer_is_lost_are_seen_without_a_poll() {
+    let memory = MemoryStore::default();
+    let store: Arc<dyn Store> = FaultyStore::new(Arc::new(memory.clone()), |site| match (site.call, site.nth) {
+        (Call::Commit, 1..=10) => Verdict::After(Error::Unknown),
+        _ => Verdict::Pass,
+    });
+    let hour = Duration::from_secs(3_600);
+    let builder = workflow::Executor::builder(store).register(workload::endless).register(careless);
+    let executor = builder.poll_interval(hour).start().await.expect("starts");
+    let parent = executor.client().invoke(careless, ()).await.expect("invoked");
+    let child = soon("the end of the parent", parent.result()).await.expect("ended well");
+    let child = executor.client().handle::<u64>(child);
+    assert_eq!(soon("the end of the child", child.ended()).await.expect("there").status(), Status::Cancelled);
+    executor.shutdown().await.expect("shut down");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_invocation_that_nobody_waits_for_any_more_still_runs() {
     let memory = MemoryStore::default();
     let permits = Arc::new(Semaphore::new(0));

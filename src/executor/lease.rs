@@ -14,19 +14,20 @@ use crate::seeded::{self, Bug};
 pub(crate) async fn run(engine: Arc<Engine>) {
     let mut alive_since = engine.shared.clock.local();
     loop {
-        let beat = engine.next_beat();
-        tokio::select! {
-            biased;
-            () = engine.closed() => return,
-            () = engine.life.lost() => {
-                alive_since = rebirth(&engine).await;
-                continue;
+        let mut beat = std::pin::pin!(engine.next_beat());
+        let lost = loop {
+            tokio::select! {
+                biased;
+                () = engine.closed() => return,
+                () = engine.life.lost() => break true,
+                () = &mut beat => break false,
+                // However many die, the next beat comes when it is due.
+                () = engine.deaths.notified() => rescue(&engine).await,
             }
-            () = engine.deaths.notified() => {
-                rescue(&engine).await;
-                continue;
-            }
-            () = beat => {}
+        };
+        if lost {
+            alive_since = rebirth(&engine).await;
+            continue;
         }
         let executor = engine.life.executor();
         let sent = engine.shared.clock.local();

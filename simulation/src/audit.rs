@@ -46,7 +46,8 @@ impl Ledger {
             if *outcome != TurnOutcome::Done {
                 continue;
             }
-            if *owner != Some(executor) {
+            // One without entries that lands late, after it was sent again, has nothing left to do.
+            if *owner != Some(executor) && !turn.entries.is_empty() {
                 let what = format!("{executor} wrote entry {} of a run that belongs to {owner:?}", turn.position);
                 self.violation("I8", Some(turn.run), what);
             }

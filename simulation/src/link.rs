@@ -189,6 +189,8 @@ impl Link {
             return;
         }
         if roll < faults.lost + faults.late + faults.doubled {
+            // Others may be dead, for all that anybody knows.
+            sink(Wakeup::Died);
             sink(wakeup.clone());
         }
         sink(wakeup);

@@ -1,7 +1,8 @@
 //! Simulates seeds: progress on stderr, one JSON verdict on stdout, exit code 1 on a violation.
 //!
 //! `cargo run --release -p workflow-simulation -- [--seeds N] [--first SEED] [--seconds S] [--threads N] [--json FILE]`,
-//! or `--seed SEED [--log]` for one, `--sites SEED` to fail every call of one once in every way.
+//! or `--seed SEED [--log]` for one, `--sites SEED` to fail every call of one once in every way. A build with
+//! `WORKFLOW_SEEDED_BUGS=1` takes `--bug NAME`, to show that the bug is found.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -40,6 +41,7 @@ fn options() -> Result<Options, String> {
             "--threads" => campaign.threads = number()? as usize,
             "--seed" => options.seed = Some(number()?),
             "--sites" => options.sites = Some(number()?),
+            "--bug" => drop(workflow_core::seeded::choose(&value)?),
             "--json" => options.json = Some(value),
             other => return Err(format!("{other} is no option: see the top of simulation/src/main.rs")),
         }

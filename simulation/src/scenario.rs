@@ -164,6 +164,7 @@ impl Stage {
                 .max_resident(setting.resident)
                 .driver_threads(setting.drivers)
                 .sweep_interval(Some(Duration::from_secs(2)))
+                .max_poll(None)
                 .verify(plan.verify)
                 .drive_in_tasks();
             if setting.other_queue {

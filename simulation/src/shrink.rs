@@ -40,10 +40,14 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
         }
     };
     for index in 0..plan.roots.len() {
-        with(&|plan| drop(plan.roots.remove(index)));
+        with(&|plan| {
+            plan.roots.remove(index);
+        });
     }
     for index in 0..plan.blows.len() {
-        with(&|plan| drop(plan.blows.remove(index)));
+        with(&|plan| {
+            plan.blows.remove(index);
+        });
     }
     with(&|plan| plan.events.clear());
     with(&|plan| plan.faults = Faults { delay_ms: plan.faults.delay_ms, ..Faults::default() });
@@ -55,7 +59,7 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
     with(&|plan| plan.clock_rate = 1_000);
     with(&|plan| plan.verify = false);
     if plan.executors.len() > 1 {
-        with(&|plan| drop(plan.executors.pop()));
+        with(&|plan| plan.executors.truncate(plan.executors.len() - 1));
     }
     for index in 0..plan.roots.len() {
         with(&|plan| plan.roots[index].twice = false);

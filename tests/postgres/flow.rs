@@ -1,6 +1,7 @@
 //! Everything that runs do, in one flow.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use workflow::postgres::{PgStore, TransactionExt as _};
@@ -38,12 +39,26 @@ pub async fn waits(ctx: Ctx) -> Result<u64> {
     ctx.wait_for_event("go").key(ctx.run_id().to_string()).await
 }
 
+static BEGUN: AtomicU64 = AtomicU64::new(0);
+
+/// A step that takes so many milliseconds. How often one began in this process.
+#[workflow]
+pub async fn slow(ctx: Ctx, millis: u64) -> Result<u64> {
+    ctx.step("slow", async || {
+        let begun = BEGUN.fetch_add(1, Ordering::SeqCst) + 1;
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        Ok(begun)
+    })
+    .await
+}
+
 /// An executor for the flow. Its lease runs out within a test.
 pub async fn start(store: PgStore) -> std::result::Result<Executor, workflow::Error> {
     Executor::builder(Arc::new(store))
         .register(everything)
         .register(double)
         .register(waits)
+        .register(slow)
         .driver_threads(1)
         .lease(Duration::from_millis(1_500), Duration::from_millis(300))
         .linger(Duration::from_millis(50))

@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::{Executor, PgPool};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -14,6 +14,7 @@ use workflow_core::store::{WakeSink, Wakeup, WatchGuard};
 
 use crate::options::Capabilities;
 use crate::presence::{self, Presence};
+use crate::session::STAY;
 use crate::sql;
 use crate::wake::Wakes;
 
@@ -48,6 +49,8 @@ impl Bell {
         let me = Uuid::new_v4();
         let side = || {
             let options = PgPoolOptions::new().max_connections(1).acquire_timeout(Duration::from_secs(5));
+            let options =
+                options.after_connect(|conn, _| Box::pin(async move { conn.execute(STAY).await.map(|_| ()) }));
             options.connect_lazy_with((*pool.connect_options()).clone())
         };
         let mut tasks = Vec::new();

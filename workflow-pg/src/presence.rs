@@ -20,8 +20,7 @@ use crate::listen::Shared;
 use crate::sql;
 
 /// The longest wait for one lock: it holds back `VACUUM` for as long.
-const SESSION: &str =
-    "SET statement_timeout = 5000; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 5000";
+const SESSION: &str = "SET idle_session_timeout = 0; SET statement_timeout = 5000; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 5000";
 /// So that a wait that is given up ends on the server as well. Not every system has it.
 const NOTICE_LOSS: &str = "SET client_connection_check_interval = 500";
 /// A session that was cut is there again after this; a process that died isn't.

@@ -41,10 +41,15 @@ const PLAN_ONCE: &str = plan_once!("SET LOCAL");
 const PLAN_ANEW: &str = "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = on; \
      SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on";
 
+/// Sessions that wait for what comes, a wake-up or the next statement, aren't idle: they aren't to be ended for it. Whoever
+/// listens would miss wake-ups, and be taken for dead by those who watch its session.
+pub(crate) const STAY: &str = "SET idle_session_timeout = 0";
+
 /// What every session of our own pool is set to: time limits shorter than the default lease of 5 s, because a fence alone
 /// doesn't help against a writer that was frozen inside an open transaction; and how to plan.
 pub(crate) const SESSION: &str = concat!(
-    "SET idle_in_transaction_session_timeout = 3000; SET statement_timeout = 4000; SET lock_timeout = 2000; ",
+    "SET idle_session_timeout = 0; SET idle_in_transaction_session_timeout = 3000; SET statement_timeout = 4000; \
+     SET lock_timeout = 2000; ",
     plan_once!("SET"),
 );
 

@@ -97,6 +97,23 @@ fn no_text_of_a_user_reaches_a_statement() {
 }
 
 #[test]
+fn bad_input_names_tests_that_exist() {
+    let page = read("docs/bad-input.md");
+    let named: Vec<(&str, &str)> =
+        page.split('`').skip(1).step_by(2).filter_map(|code| code.split_once("::")).collect();
+    let named: Vec<_> = named.into_iter().filter(|(_, test)| test.contains('_')).collect();
+    assert!(named.len() > 80, "only {} tests are named", named.len());
+    let sources: Vec<File> = rust(|path| path.contains("tests/") || in_src(path)).collect();
+    let exists = |(module, test): &(&str, &str)| {
+        let file = format!("/{module}.rs");
+        let declared = format!("fn {test}(");
+        sources.iter().any(|source| source.path.ends_with(&file) && source.text.contains(&declared))
+    };
+    let missing = named.into_iter().filter(|name| !exists(name));
+    check("bad input", missing.map(|(module, test)| format!("docs/bad-input.md: there is no {module}::{test}")));
+}
+
+#[test]
 fn sql_file_says_what_it_does() {
     let silent = sql_files().filter(|file| !file.text.starts_with("--"));
     check("sql header", silent.map(|file| file.at(1)));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::evidence::Evidence;
@@ -18,8 +19,10 @@ pub(super) struct Body<'a> {
     pub key: &'a str,
     pub process: &'a str,
     pub cleanup: bool,
-    /// When it began: by its own clock if that is right, else when the ledger took its record.
+    /// When it began, or the earliest that it can have, where its clock is off.
     pub began: Time,
+    /// When it began, or the latest that it can have.
+    pub began_by: Time,
     pub effects: Vec<&'a Line>,
     pub wrote: Vec<&'a Line>,
     pub ended: Option<(&'a Line, bool)>,
@@ -76,8 +79,9 @@ impl<'a> Call<'a> {
 /// What happened to the process of an executor.
 #[derive(Debug, Default)]
 pub(super) struct Process<'a> {
-    /// Its clock is off.
-    pub skewed: bool,
+    /// Its clock is off: by no less than this, as the quickest of its records shows. (By how much a clock is wrong may
+    /// change, and a record may wait for others to be synced.)
+    pub skew: Option<TimeDelta>,
     /// What may have ended its bodies: kills, freezes, requests to end, lost leases, exits.
     pub hits: Vec<&'a Line>,
     /// When it was frozen, and until when.
@@ -130,6 +134,7 @@ impl<'a> Facts<'a> {
             command: options.command.clone().unwrap_or_default(),
         };
         facts.take_processes();
+        facts.measure_skew();
         facts.take_bodies();
         facts.take_calls();
         facts
@@ -153,7 +158,7 @@ impl<'a> Facts<'a> {
                 Record::Fault { hit, process: Some(name), .. } => {
                     let process = self.processes.entry(name).or_default();
                     match hit {
-                        Hit::Clock => process.skewed = true,
+                        Hit::Clock => process.skew = Some(TimeDelta::MAX),
                         Hit::Thaw => {
                             if let Some((_, until @ None)) = process.frozen.last_mut() {
                                 *until = Some(line);
@@ -185,12 +190,22 @@ impl<'a> Facts<'a> {
         }
     }
 
+    fn measure_skew(&mut self) {
+        for line in self.lines {
+            let process = self.processes.get_mut(line.from.as_str());
+            if let Some(skew) = process.and_then(|process| process.skew.as_mut()) {
+                *skew = (line.at - line.sent_at).min(*skew);
+            }
+        }
+    }
+
     fn take_bodies(&mut self) {
         for line in self.lines {
             match &line.record {
                 Record::BodyStarted { step, attempt, key, process, cleanup } => {
-                    let skewed = self.processes.get(process.as_str()).is_some_and(|process| process.skewed);
-                    let began = if skewed { line.at } else { line.sent_at };
+                    let skew = self.processes.get(process.as_str()).and_then(|process| process.skew);
+                    let began = line.sent_at.checked_add_signed(skew.unwrap_or_default()).unwrap_or(line.at);
+                    let began_by = if skew.is_some() { line.at } else { began };
                     self.by_seq.insert(line.seq, self.bodies.len());
                     self.bodies_of.entry(step.run).or_default().push(self.bodies.len());
                     self.bodies.push(Body {
@@ -201,6 +216,7 @@ impl<'a> Facts<'a> {
                         process,
                         cleanup: *cleanup,
                         began,
+                        began_by,
                         effects: Vec::new(),
                         wrote: Vec::new(),
                         ended: None,

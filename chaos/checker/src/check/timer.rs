@@ -37,7 +37,7 @@ fn micros(delta: TimeDelta) -> i64 {
 fn due<'a>(journal: &'a [Entry], outcome: &Entry) -> Option<(Time, &'a Entry)> {
     let asked = journal.iter().find(|entry| entry.key == outcome.key && entry.phase == "asked")?;
     let request = asked.json()?;
-    let after = |field: &str| Some(asked.recorded_at + TimeDelta::microseconds(request[field].as_i64()?));
+    let after = |field: &str| asked.recorded_at.checked_add_signed(TimeDelta::microseconds(request[field].as_i64()?));
     let due = match outcome.key.kind.as_str() {
         "sleep" if outcome.phase == "ok" => after("for_us")?,
         "sleep_until" if outcome.phase == "ok" => request["until"].as_str()?.parse().ok()?,
@@ -58,7 +58,7 @@ fn told(facts: &Facts<'_>) -> Vec<Violation> {
     let mut asked = BTreeMap::<(Uuid, &str), Vec<(&Line, Time)>>::new();
     for line in facts.lines {
         if let Record::TimerAsked { run, timer, for_us, db_at } = &line.record {
-            let due = *db_at + TimeDelta::microseconds(*for_us);
+            let Some(due) = db_at.checked_add_signed(TimeDelta::microseconds(*for_us)) else { continue };
             asked.entry((*run, timer)).or_default().push((line, due));
         }
     }
@@ -87,9 +87,9 @@ fn retries(facts: &Facts<'_>) -> Vec<Violation> {
         let mut failures = facts.entries(run, &op).filter(|entry| entry.phase == "retry");
         let Some(failure) = failures.nth(body.attempt as usize - 2) else { continue };
         let Some(delay) = failure.mark else { continue };
-        let due = failure.recorded_at + TimeDelta::microseconds(delay);
-        if body.began < due {
-            let early = micros(due - body.began);
+        let Some(due) = failure.recorded_at.checked_add_signed(TimeDelta::microseconds(delay)) else { continue };
+        if body.began_by < due {
+            let early = micros(due - body.began_by);
             let what = format!("attempt {} of {op} began {early} microseconds early", body.attempt);
             let slice = Evidence::default().entry(run, failure).line(body.line);
             found.push(facts.violation("I10", Some(run), what, slice));

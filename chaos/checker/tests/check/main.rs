@@ -9,11 +9,42 @@ use std::collections::BTreeMap;
 use workflow_checker::check::invariants;
 
 use mutations::MUTATIONS;
-use world::{counts, good};
+use workflow_checker::record::{Hit, Life};
+use world::{ORDER, World, counts, good, ms};
 
 #[test]
 fn a_good_history_raises_no_alarm() {
     assert_eq!(good().check(), []);
+}
+
+#[test]
+fn a_clock_that_is_off_and_a_ledger_that_is_slow_raise_no_alarm() {
+    let mut world = World::new();
+    world.fault("F9", Hit::Clock, Some("e6"));
+    world.life("e6", Life::Born);
+    world.invoke(ORDER, "order");
+    world.start(ORDER, "quick", 1, "e6");
+    let body = world.start(ORDER, "reserve", 1, "e6");
+    world.pass(ms(10));
+    world.entry(ORDER, "cancel", "", "ok", serde_json::json!("enough"));
+    world.finish(ORDER, "cancelled");
+    world.pass(ms(10));
+    let at = world.now;
+    for line in world.lines.iter_mut().filter(|line| line.from == "e6") {
+        line.sent_at -= ms(75_613_000);
+        if line.seq == body {
+            // It waited for a sync.
+            line.at = at;
+        }
+    }
+    world.settle();
+    assert_eq!(world.check(), []);
+    // Much later it is an alarm all the same.
+    for line in world.lines.iter_mut().filter(|line| line.seq == body) {
+        line.sent_at += ms(30);
+    }
+    let violations = world.check();
+    assert_eq!(counts(&violations).into_keys().collect::<Vec<_>>(), ["I16", "I4"], "{violations:#?}");
 }
 
 #[test]

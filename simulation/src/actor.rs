@@ -109,7 +109,7 @@ async fn cancel(stage: &Stage, outside: &Client, run: &RunHandle<Seen>) {
 async fn emit(stage: &Stage, outside: &Client, topic: u8, value: u64) {
     loop {
         match outside.emit(&topic_name(topic), &value).await {
-            Ok(()) => return,
+            Ok(()) => return stage.ledger.book().acknowledged.push((topic, value)),
             Err(error) if is_injected(&error) => pass(10).await,
             Err(error) => return stage.ledger.violation("I24", None, format!("an event can't be emitted: {error}")),
         }

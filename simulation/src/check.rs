@@ -42,7 +42,7 @@ pub(crate) fn at_the_end(plan: &Plan, ledger: &Ledger) {
             ledger.violation("I1", None, format!("root {} was acknowledged, and is gone", root.program.name));
         }
     }
-    check_events(ledger);
+    check_events(ledger, &runs);
 }
 
 /// A run ended as its program can.
@@ -122,15 +122,30 @@ fn check_steps(ledger: &Ledger, run: &RunRecord) {
     }
 }
 
-/// No run emitted anything twice: every emission has a value of its own. (A client that isn't told what came of an
-/// emission emits another event.)
-fn check_events(ledger: &Ledger) {
+/// What was acknowledged was emitted, and no run emitted anything twice: every emission has a value of its own. (A client
+/// that isn't told what came of an emission emits another event.)
+fn check_events(ledger: &Ledger, runs: &[RunRecord]) {
     let topics = ledger.book().topics.clone();
+    for (topic, value) in ledger.book().acknowledged.clone() {
+        let events = topics.get(&format!("{} ", topic_name(topic)));
+        if !events.is_some_and(|events| events.contains(&value.to_string().into_bytes())) {
+            ledger.violation("I11", None, format!("event {value} was acknowledged, and never emitted"));
+        }
+    }
+    let mut recorded: BTreeMap<String, usize> = BTreeMap::new();
+    for entry in runs.iter().flat_map(|run| ledger.journal(run.id)).filter(|entry| entry.fact.key.kind == "emit") {
+        *recorded.entry(format!("{} ", entry.fact.key.name)).or_default() += 1;
+    }
     for (topic, mut events) in topics {
         let mut seen = BTreeSet::new();
         events.retain(|event| event.len() > 7);
         if let Some(twice) = events.iter().find(|event| !seen.insert((*event).clone())) {
             let what = format!("{topic}got {} twice", String::from_utf8_lossy(twice));
+            ledger.violation("I11", None, what);
+        }
+        let recorded = recorded.get(&topic).copied().unwrap_or(0);
+        if recorded != events.len() {
+            let what = format!("runs have recorded {recorded} emissions to {topic}which has got {}", events.len());
             ledger.violation("I11", None, what);
         }
     }

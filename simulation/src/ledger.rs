@@ -106,6 +106,8 @@ pub struct Book {
     /// The events of each topic in the order in which they were emitted: the payloads, by the id of each event.
     pub topics: BTreeMap<String, Vec<Vec<u8>>>,
     pub(crate) emitted: BTreeSet<String>,
+    /// Events from outside that were acknowledged: their topics and values.
+    pub(crate) acknowledged: Vec<(u8, u64)>,
     /// Until when each executor's lease was promised.
     pub(crate) leases: BTreeMap<ExecutorId, Timestamp>,
     /// Attempts that began, by the life in which they did.

@@ -23,6 +23,7 @@ pub mod fault;
 mod interpret;
 pub mod ledger;
 mod link;
+mod panics;
 pub mod plan;
 mod probe;
 pub mod program;

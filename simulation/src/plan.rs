@@ -14,6 +14,10 @@ pub struct Plan {
     pub seed: u64,
     /// The executors at the beginning.
     pub executors: Vec<Setting>,
+    /// The one that joins them when nothing goes wrong any more. It serves every queue.
+    pub last: Setting,
+    /// Whether the others leave then.
+    pub last_alone: bool,
     /// The runs from outside.
     pub roots: Vec<Root>,
     /// Events from outside.
@@ -148,9 +152,12 @@ impl Plan {
         });
         let mut blows: Vec<_> = blows.collect();
         blows.sort_by_key(|blow| blow.at_ms);
+        let last = Setting { other_queue: true, ..Setting::random(random) };
         Self {
             seed,
             executors,
+            last,
+            last_alone: random.chance(1, 2),
             roots,
             events,
             blows,

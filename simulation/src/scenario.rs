@@ -13,6 +13,7 @@ use crate::actor;
 use crate::interpret::{OTHER_QUEUE, interpret};
 use crate::ledger::{Counts, Ledger, Violation};
 use crate::link::{Link, Network};
+use crate::panics;
 use crate::plan::{Blow, Kind, Plan, Setting};
 use crate::probe::Probe;
 use crate::store::SimStore;
@@ -36,6 +37,7 @@ pub fn simulate(plan: &Plan, keep_log: bool) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.unwrap_or_else(|error| panic!("a runtime without any driver can be made: {error}"));
     workflow_core::random::seed(Some(plan.seed));
+    panics::forget();
     let local = LocalSet::new();
     let outcome = local.block_on(&runtime, async { Stage::new(plan, keep_log).run().await });
     // Whatever is still under way goes before the next simulation begins on this thread.
@@ -121,6 +123,9 @@ impl Stage {
                 self.ledger.violation("I24", None, format!("a shutdown failed in calm: {error}"));
             }
         }
+        for panic in panics::forget() {
+            self.ledger.violation("I24", None, panic);
+        }
         let ledger = self.ledger.clone();
         let mut book = ledger.book();
         book.counts.virtual_ms = ledger.elapsed_ms();
@@ -187,14 +192,18 @@ impl Stage {
 
     /// When all is calm, there is an executor for every queue.
     async fn everybody_serves(&self, places: &Places) {
-        let setting = Setting { other_queue: true, concurrency: 100, resident: 1_000, drivers: 1 };
-        let place = self.start(places.len(), &setting).await;
-        // It stays until the simulation ends.
-        if let Some(last) = places.last() {
-            let mut last = last.lock().await;
-            if let Some(executor) = std::mem::replace(&mut *last, place).executor {
+        let last = self.start(places.len(), &self.plan.last).await;
+        let leaving = if self.plan.last_alone { places.len() } else { 1 };
+        for place in &places[..leaving.min(places.len())] {
+            let mut place = place.lock().await;
+            place.client = None;
+            if let Some(executor) = place.executor.take() {
                 self.retire(executor).await;
             }
+        }
+        // It stays until the simulation ends.
+        if let Some(place) = places.first() {
+            *place.lock().await = last;
         }
     }
 

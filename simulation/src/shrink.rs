@@ -2,7 +2,7 @@
 
 use crate::fault::Faults;
 use crate::ledger::Violation;
-use crate::plan::Plan;
+use crate::plan::{Plan, Setting};
 use crate::program::{Node, Program};
 use crate::scenario::simulate;
 
@@ -58,6 +58,8 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
     with(&|plan| plan.faults.delay_ms = 0);
     with(&|plan| plan.clock_rate = 1_000);
     with(&|plan| plan.verify = false);
+    with(&|plan| plan.last_alone = false);
+    with(&|plan| plan.last = Setting { other_queue: true, concurrency: 100, resident: 1_000, drivers: 1 });
     if plan.executors.len() > 1 {
         with(&|plan| plan.executors.truncate(plan.executors.len() - 1));
     }

@@ -89,7 +89,8 @@ fn try_run(id: RunId, row: &SqliteRow) -> Result<ClaimedRun, String> {
 
 /// The whole journal, which has to be without gaps.
 async fn journal(connection: &mut SqliteConnection, run: RunId) -> Result<Result<Vec<Entry>, String>, StoreError> {
-    let mut rows = sqlx::query(sql::JOURNAL_OF_RUN).bind(run.0).bind(0_i64).bind(-1_i64).fetch(connection);
+    // From the lowest number there is: a position below 0 is a damage to be told.
+    let mut rows = sqlx::query(sql::JOURNAL_OF_RUN).bind(run.0).bind(i64::MIN).bind(-1_i64).fetch(connection);
     let mut entries: Vec<Entry> = Vec::new();
     while let Some(row) = rows.try_next().await.map_err(error::statement)? {
         let entry = match row::entry(&row) {

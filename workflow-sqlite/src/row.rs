@@ -43,7 +43,7 @@ pub(crate) fn payload(row: &SqliteRow, at: usize) -> Result<Payload, String> {
 pub(crate) fn entry(row: &SqliteRow) -> Result<Entry, String> {
     let position = whole(row, 0)?;
     let version: i16 = whole(row, 1)?;
-    if version > ENTRY_VERSION {
+    if !(0..=ENTRY_VERSION).contains(&version) {
         return Err(format!(
             "the entry at position {position} has version {version}, and this build reads up to {ENTRY_VERSION}: \
              deploy the newer build, then resume the run"

@@ -38,12 +38,15 @@ mod migrate;
 mod options;
 mod pooler;
 mod presence;
+#[cfg(test)]
+mod properties;
 mod read;
 mod row;
 mod seeded;
 mod session;
 mod sql;
 mod store;
+mod stored;
 mod sweep;
 mod tls;
 mod topic;

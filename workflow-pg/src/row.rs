@@ -6,9 +6,11 @@ use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
-use workflow_core::journal::{ENTRY_VERSION, Entry, Fact, OpKey, Phase};
+use workflow_core::journal::{Entry, Fact, OpKey};
 use workflow_core::store::{Mail, Message, ParentRef, ParkReason, RunRecord, Status};
 use workflow_core::{ExecutorId, Payload, RunId, StoreError, Timestamp};
+
+use crate::stored::{Stored, StoredFact, unsigned};
 
 /// 2,000 years, which stays within the calendar of Postgres and of everybody who reads the time.
 const MAX_MICROS: i64 = 2_000 * 366 * 24 * 3_600 * 1_000_000;
@@ -58,47 +60,21 @@ pub(crate) fn versions(workflows: &[(String, i32)]) -> Vec<String> {
 /// Why a row can't be read.
 pub(crate) type Unreadable = String;
 
-fn column<'r, T>(row: &'r PgRow, name: &str) -> Result<T, Unreadable>
+pub(crate) fn column<'r, T>(row: &'r PgRow, name: &str) -> Result<T, Unreadable>
 where
     T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
 {
     row.try_get(name).map_err(|error| error.to_string())
 }
 
-fn unsigned<T: TryFrom<i64>>(what: &str, value: i64) -> Result<T, Unreadable> {
-    T::try_from(value).map_err(|_| format!("{what} is {value}"))
-}
-
-fn key(row: &PgRow) -> Result<OpKey, Unreadable> {
-    let nth: i32 = column(row, "nth")?;
-    Ok(OpKey { kind: column(row, "kind")?, name: column(row, "name")?, nth: unsigned("nth", nth.into())? })
-}
-
 /// The fact of a row of the journal or an inbox.
 pub(crate) fn fact(row: &PgRow) -> Result<Fact, Unreadable> {
-    let phase: String = column(row, "phase")?;
-    Ok(Fact {
-        key: key(row)?,
-        phase: Phase::parse(&phase).ok_or_else(|| format!("its phase {phase:?} is unknown"))?,
-        payload: Payload { codec: column(row, "codec")?, bytes: column(row, "payload")? },
-        mark: column(row, "mark")?,
-    })
+    StoredFact::of(row)?.read()
 }
 
 /// A row of the journal that must be at `position`.
 pub(crate) fn entry(row: &PgRow, position: u32) -> Result<Entry, Unreadable> {
-    let stored: i32 = column(row, "position")?;
-    if i64::from(stored) != i64::from(position) {
-        return Err(format!("position {position} of the journal is missing, the next one is {stored}"));
-    }
-    let at = |reason| format!("position {position} of the journal: {reason}");
-    let version: i16 = column(row, "version")?;
-    if !(0..=ENTRY_VERSION).contains(&version) {
-        return Err(at(format!(
-            "its format is version {version}, and this build reads up to {ENTRY_VERSION}: deploy a newer one"
-        )));
-    }
-    Ok(Entry { position, fact: fact(row).map_err(at)?, version, recorded_at: column(row, "recorded_at")? })
+    Stored::of(row)?.read(position)
 }
 
 /// A row of an inbox.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+use sqlx::{PgConnection, Postgres, Row, Transaction};
 use uuid::Uuid;
 use workflow_core::journal::Entry;
 use workflow_core::store::{Claim, Claimed, ClaimedRun, Message};
@@ -28,7 +28,6 @@ impl PgStore {
     async fn try_claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
         let id = Uuid::now_v7();
         let slot = self.slots().take();
-        let mut conn = self.warm().await?;
         // From here on the runs may be owned; if their journals can't be read they are given back.
         let doubt = self.doubts().guard(Doubt::new(claim.executor.0, id));
         let rooms = room_of_each(&claim.queues);
@@ -39,10 +38,11 @@ impl PgStore {
             .bind(rooms.keys().copied().collect::<Vec<_>>())
             .bind(rooms.values().copied().collect::<Vec<_>>())
             .bind(row::versions(&claim.workflows));
+        let mut conn = None;
         let rows = if self.has_prepared_sessions() {
-            query.fetch_all(&mut *conn).await.map_err(commit)
+            query.fetch_all(&mut **conn.insert(self.warm().await?)).await.map_err(commit)
         } else {
-            in_transaction(&mut conn, self.limits().begin(), query).await
+            in_transaction(self.begin().await?, query).await
         };
         drop(slot);
         let rows = match rows {
@@ -61,6 +61,10 @@ impl PgStore {
         for row in &rows {
             ids.extend(row.try_get::<Option<Uuid>, _>("id").map_err(work)?);
         }
+        let mut conn = match conn {
+            Some(conn) => conn,
+            None => self.warm().await.map_err(unclaimed)?,
+        };
         let (mut journals, mut inboxes) =
             if ids.is_empty() { Default::default() } else { load(&mut conn, &ids).await.map_err(unclaimed)? };
         let mut runs = Vec::with_capacity(ids.len());
@@ -75,11 +79,9 @@ impl PgStore {
 
 /// For a pool of the user's: with our settings, JIT off above all, for this statement only.
 async fn in_transaction(
-    conn: &mut PgConnection,
-    begin: String,
+    mut tx: Transaction<'static, Postgres>,
     query: Statement<'_>,
 ) -> Result<Vec<PgRow>, StoreError> {
-    let mut tx = conn.begin_with(AssertSqlSafe(begin)).await.map_err(work)?;
     let rows = query.fetch_all(&mut *tx).await.map_err(work)?;
     end(tx).await?;
     Ok(rows)

@@ -4,7 +4,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 use workflow_core::StoreError;
 
 use crate::error::{self, work};
-use crate::session::{acquire, end, retry};
+use crate::session::{acquire, begin_on, end, retry};
 use crate::sql;
 use crate::store::PgStore;
 
@@ -52,7 +52,7 @@ impl PgStore {
             return Ok(());
         }
         drop(conn);
-        let mut tx = self.pool().begin_with(BEGIN).await.map_err(error::connect)?;
+        let mut tx = begin_on(self.pool(), BEGIN.to_owned()).await.map_err(error::connect)?;
         // Two at once may collide in the system tables; the second then begins again and finds it done.
         sqlx::raw_sql(BOOTSTRAP).execute(&mut *tx).await.map_err(collided)?;
         sqlx::query(sql::LOCK_MIGRATIONS).execute(&mut *tx).await.map_err(work)?;

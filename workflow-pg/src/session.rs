@@ -123,8 +123,18 @@ impl PgStore {
 
     pub(crate) async fn begin_on(&self, pool: &PgPool) -> Result<Transaction<'static, Postgres>, StoreError> {
         // Whether the connect or the BEGIN failed, nothing was written.
-        pool.begin_with(AssertSqlSafe(self.limits().begin())).await.map_err(error::connect)
+        begin_on(pool, self.limits().begin()).await.map_err(error::connect)
     }
+}
+
+/// Begins a transaction, to the end even if the caller gives up meanwhile. A connection that is dropped with its `BEGIN`
+/// under way goes back to its pool as if nothing were open on it, and what the next one writes there with a single
+/// statement is acknowledged, and rolled back later.
+pub(crate) async fn begin_on(pool: &PgPool, begin: String) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(begin)).await });
+    // Not joined: the runtime goes down.
+    begun.await.unwrap_or(Err(sqlx::Error::PoolClosed))
 }
 
 /// Commits; a connection lost here leaves the outcome unknown.

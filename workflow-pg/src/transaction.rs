@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row, Transaction};
+use sqlx::{PgConnection, Postgres, Row, Transaction};
 use uuid::Uuid;
 use workflow_core::journal::{ENTRY_VERSION, Fact};
 use workflow_core::store::{CreateOutcome, NewEvent, NewRun};
@@ -13,7 +13,7 @@ use crate::create::{create_unowned, wake_created};
 use crate::deliver::deliver;
 use crate::error::{connect, work};
 use crate::seeded::{self, Bug};
-use crate::session::end;
+use crate::session::{begin_on, end};
 use crate::sql;
 use crate::store::PgStore;
 use crate::wake::Wakes;
@@ -35,7 +35,7 @@ impl PgStore {
         let begin = format!(
             "BEGIN; SET LOCAL idle_in_transaction_session_timeout = {max_ms}; SET LOCAL statement_timeout = {max_ms}"
         );
-        self.pool().begin_with(AssertSqlSafe(begin)).await.map_err(connect)
+        begin_on(self.pool(), begin).await.map_err(connect)
     }
 
     /// Adds `fact` to the journal of `run` at `position` and commits the user's transaction with it, provided that

@@ -4,7 +4,9 @@
 
 mod support;
 
+use std::future::{Future, poll_fn};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use support::{Harness, LONG, adds, fact, new_run};
@@ -12,7 +14,7 @@ use uuid::Uuid;
 use workflow_core::Payload;
 use workflow_core::StoreError;
 use workflow_core::store::{CreateOutcome, NewEvent, RunRef, Store, Wakeup};
-use workflow_pg::{create_in, emit_in};
+use workflow_pg::{PgOptions, PgStore, create_in, emit_in};
 
 #[tokio::test]
 async fn rows_and_entry_commit_together() {
@@ -101,4 +103,25 @@ async fn wake_ups_reach_another_process() {
     };
     tokio::time::timeout(Duration::from_secs(10), heard_of_it).await.expect("hears of it");
     assert!(heard.lock().expect("isn't poisoned").contains(&Wakeup::Lost));
+}
+
+/// Whoever takes a run over drops its transactions wherever they are.
+#[tokio::test]
+async fn a_begin_that_is_given_up_leaves_no_transaction_behind() {
+    let harness = Harness::migrated().await;
+    let options = PgOptions::new(harness.database.url()).pool_size(1);
+    let store = PgStore::connect_with(options).await.expect("connects");
+    sqlx::query("CREATE TABLE effects (n integer)").execute(store.pool()).await.expect("creates");
+    for polls in 1..=4_i32 {
+        let mut begin = Box::pin(store.begin_user(LONG));
+        for _ in 0..polls {
+            // As far as it comes without waiting, and given up there.
+            let _pending = poll_fn(|cx| Poll::Ready(begin.as_mut().poll(cx).is_pending())).await;
+        }
+        drop(begin);
+        sqlx::query("INSERT INTO effects VALUES ($1)").bind(polls).execute(store.pool()).await.expect("adds");
+        let seen: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM effects").fetch_one(harness.store.pool()).await.expect("counts");
+        assert_eq!(seen, i64::from(polls), "what was acknowledged isn't there");
+    }
 }

@@ -257,9 +257,9 @@ pub enum Record {
     BodyStarted {
         /// Which step.
         step: Step,
-        /// The attempt's number as the body was told.
+        /// The attempt's number as the body was told, or 0 when it wasn't.
         attempt: u32,
-        /// The idempotency key as the body was told.
+        /// The idempotency key as the body was told, or nothing when it wasn't.
         key: String,
         /// The process: a name that is never used by a later life.
         process: String,

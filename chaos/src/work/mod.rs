@@ -91,7 +91,7 @@ impl World {
     pub async fn begin(&self, run: RunId, transaction: &str) -> Result<Body> {
         let step = Step::transaction(run.0, transaction);
         // It isn't told its attempt and key.
-        Ok(self.ledger.body(BodyStart { step, attempt: 1, key: String::new(), cleanup: false }).await?)
+        Ok(self.ledger.body(BodyStart { step, attempt: 0, key: String::new(), cleanup: false }).await?)
     }
 }
 

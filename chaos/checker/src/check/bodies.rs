@@ -14,7 +14,7 @@ pub(super) fn none_after_outcome(facts: &Facts<'_>) -> Vec<Violation> {
     for body in &facts.bodies {
         let (run, op) = (body.step.run, body.op());
         let mut failures = facts.entries(run, &op).filter(|entry| entry.phase == "retry");
-        let failed = failures.nth(body.attempt.saturating_sub(1) as usize);
+        let failed = body.attempt.checked_sub(1).and_then(|before| failures.nth(before as usize));
         let ended = facts.outcome(run, &op);
         let first = failed.into_iter().chain(ended).min_by_key(|entry| entry.recorded_at);
         let row = facts.dump.runs.get(&run);
@@ -38,7 +38,7 @@ pub(super) fn effects_are_counted(facts: &Facts<'_>) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut keys = BTreeMap::<&str, &Body<'_>>::new();
     for (step, bodies) in facts.bodies_by_step() {
-        for body in &bodies {
+        for body in bodies.iter().filter(|body| !body.key.is_empty()) {
             let other = *keys.entry(body.key).or_insert(body);
             if other.step != body.step || bodies[0].key != body.key {
                 let first = if other.step == body.step { bodies[0] } else { other };

@@ -33,6 +33,8 @@ mod deliver;
 mod doubt;
 mod error;
 mod executor;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod listen;
 mod migrate;
 mod options;

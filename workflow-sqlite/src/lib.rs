@@ -23,6 +23,8 @@ mod connection;
 mod create;
 mod ctx;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod inbox;
 mod lease;
 mod migrate;

@@ -75,25 +75,48 @@ async fn a_message_that_overtakes_the_answer_to_a_claim_is_seen_without_a_poll()
     executor.shutdown().await.expect("shut down");
 }
 
-/// Ends before its child does.
+/// Ends before its child does, once it is told to.
 #[workflow::workflow]
 async fn careless(ctx: workflow::Ctx, _: ()) -> workflow::Result<workflow::RunId> {
-    ctx.start(workload::endless, ()).id().await
+    let child = ctx.start(workload::waiter, "never".to_owned());
+    ctx.wait_for_event::<u64>("go").await?;
+    child.id().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_of_a_commit_whose_answer_is_lost_are_seen_without_a_poll() {
     let memory = MemoryStore::default();
-    let store: Arc<dyn Store> = FaultyStore::new(Arc::new(memory.clone()), |site| match (site.call, site.nth) {
-        (Call::Commit, 1..=10) => Verdict::After(Error::Unknown),
-        _ => Verdict::Pass,
+    let losses = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let left = losses.clone();
+    let store: Arc<dyn Store> = FaultyStore::new(Arc::new(memory.clone()), move |site| {
+        let order = std::sync::atomic::Ordering::SeqCst;
+        let lost = site.call == Call::Commit && left.fetch_update(order, order, |n| n.checked_sub(1)).is_ok();
+        if lost { Verdict::After(Error::Unknown) } else { Verdict::Pass }
     });
     let hour = Duration::from_secs(3_600);
-    let builder = workflow::Executor::builder(store).register(workload::endless).register(careless);
-    let executor = builder.poll_interval(hour).start().await.expect("starts");
-    let parent = executor.client().invoke(careless, ()).await.expect("invoked");
+    let executor = workflow::Executor::builder(store)
+        .register(workload::waiter)
+        .register(careless)
+        .state(Bodies::new(&memory))
+        .poll_interval(hour)
+        .linger(hour)
+        .start()
+        .await
+        .expect("starts");
+    let client = executor.client();
+    let parent = client.invoke(careless, ()).await.expect("invoked");
+    let waits = workflow::store::ListFilter { workflow: Some("waiter".to_owned()), ..Default::default() };
+    eventually("the child's wait", async || {
+        let children = memory.list(&waits).await.expect("answers");
+        let Some(child) = children.first() else { return false };
+        memory.journal(child.id, 0, 10).await.expect("answers").iter().any(|entry| entry.fact.key.kind == "event")
+    })
+    .await;
+    // What the event brings, and the end, which cancels the child.
+    losses.store(4, std::sync::atomic::Ordering::SeqCst);
+    client.emit("go", &1u64).await.expect("emitted");
     let child = soon("the end of the parent", parent.result()).await.expect("ended well");
-    let child = executor.client().handle::<u64>(child);
+    let child = client.handle::<u64>(child);
     assert_eq!(soon("the end of the child", child.ended()).await.expect("there").status(), Status::Cancelled);
     executor.shutdown().await.expect("shut down");
 }

@@ -10,7 +10,6 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[];
 /// no other text at run time without `AssertSqlSafe`, so this list is where text of a user could get into a statement: an
 /// entry says why none does.
 const PUT_TOGETHER: &[(&str, &str, &str)] = &[
-    ("workflow-pg/src/claim.rs", "AssertSqlSafe(begin)", "numbers: time limits"),
     ("workflow-pg/src/migrate.rs", "AssertSqlSafe(step.sql)", "nothing: a migration"),
     ("workflow-pg/src/pooler.rs", "AssertSqlSafe(mark)", "a UUID of ours"),
     (
@@ -18,8 +17,7 @@ const PUT_TOGETHER: &[(&str, &str, &str)] = &[
         "Box::leak(spoilt.into_boxed_str())",
         "nothing: spoilt on purpose, in builds made for it",
     ),
-    ("workflow-pg/src/session.rs", "AssertSqlSafe(self.limits().begin())", "numbers: time limits"),
-    ("workflow-pg/src/transaction.rs", "AssertSqlSafe(begin)", "numbers: time limits"),
+    ("workflow-pg/src/session.rs", "AssertSqlSafe(begin)", "numbers: time limits"),
     ("workflow-sqlite/src/sql.rs", "AssertSqlSafe(Arc::clone(sql))", "placeholders, as many as rows"),
 ];
 
@@ -133,6 +131,16 @@ fn core_has_no_runtime_and_no_database() {
     let name = |line: &str| line.split(['.', ' ', '=']).next().unwrap_or_default().to_owned();
     let heavy = |name: &String| ["tokio", "sqlx", "rusqlite", "hyper", "async-std", "smol"].contains(&name.as_str());
     check("core", dependencies.lines().map(name).filter(heavy).map(|name| format!("workflow-core depends on {name}")));
+}
+
+#[test]
+fn guarantees_name_tests_that_exist() {
+    let page = read("docs/guarantees.md");
+    let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(|word| word.matches('_').count() > 2).collect();
+    assert!(named.len() > 30, "the page names its tests");
+    let sources: String = rust(|_| true).map(|file| file.text).collect();
+    let missing = named.into_iter().filter(|name| !sources.contains(&format!("fn {name}(")));
+    check("named test", missing.map(|name| format!("docs/guarantees.md: there is no test {name}")));
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod event;
 mod executor;
 mod parked;
 mod queue;
+mod regression;
 mod retention;
 mod runtime;
 mod secrets;

@@ -3,10 +3,17 @@
 -- next_expiry (when the lease of another one runs out next), next_due (when the next hung-up run is due: the least of each queue, found queue by queue in the index).
 --
 -- $1 executor id, $2 lease in microseconds
-WITH RECURSIVE renewed AS (
+WITH RECURSIVE held AS MATERIALIZED (
+    -- First the lock, then the clock: a lease that was computed before a wait would be too short.
+    SELECT x.id
+    FROM workflow.executors AS x
+    WHERE x.id = $1
+    FOR NO KEY UPDATE OF x
+), renewed AS (
     UPDATE workflow.executors AS x
     SET lease_until = clock_timestamp() + $2::bigint * INTERVAL '1 microsecond'
-    WHERE x.id = $1 AND x.state = 'alive' AND x.lease_until > clock_timestamp()
+    FROM held AS h
+    WHERE x.id = h.id AND x.state = 'alive' AND x.lease_until > clock_timestamp()
     RETURNING clock_timestamp() AS now
 ), due (queue, wake_at) AS (
     (

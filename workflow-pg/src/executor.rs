@@ -96,7 +96,12 @@ impl PgStore {
         drop(conn);
         for row in expired {
             let executor = ExecutorId(row.try_get("id").map_err(work)?);
-            match self.end_executor(executor, "dead").await {
+            let mut ended = self.end_executor(executor, "dead").await;
+            if matches!(ended, Err(StoreError::Contention(_))) {
+                // Rolled back for the sake of another transaction, perhaps.
+                ended = self.end_executor(executor, "dead").await;
+            }
+            match ended {
                 Ok(true) => rescued.executors.push(executor),
                 Ok(false) => {}
                 // A commit of it is stuck in an open transaction, which the server ends before long. The others don't

@@ -44,7 +44,7 @@ pub(crate) struct Bell {
 
 impl Bell {
     /// Starts the tasks that the capabilities ask for. They connect like `pool` does, apart from it.
-    pub(crate) fn start(pool: &PgPool, capabilities: Capabilities) -> Self {
+    pub(crate) fn start(pool: &PgPool, capabilities: Capabilities, presence: Option<Arc<Presence>>) -> Self {
         let shared = Arc::<Shared>::default();
         let me = Uuid::new_v4();
         let side = || {
@@ -57,7 +57,6 @@ impl Bell {
         if capabilities.notify {
             tasks.push(tokio::spawn(notify(Arc::clone(&shared), side(), me)));
         }
-        let presence = (capabilities.listen && capabilities.presence).then(|| Arc::new(Presence::new()));
         if capabilities.listen {
             tasks.push(tokio::spawn(listen(Arc::clone(&shared), presence.clone(), side(), me)));
         }

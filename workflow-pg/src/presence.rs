@@ -1,10 +1,10 @@
 //! A detector of dead processes that is faster than their leases. It only saves time, and proves nothing: whoever is
 //! taken for dead wrongly is fenced like any executor that lost its lease, and begins a new life.
 //!
-//! Every process holds an advisory lock, its presence, in the session that it listens with. When the process dies, its
-//! sockets are closed, the server ends the session, and the lock is free. The presences form a ring, in which each process
-//! waits for the lock of the next one: when it gets it, the other is gone. A process that is frozen, or whose host is
-//! lost, keeps its session: there the lease decides.
+//! Every process holds advisory locks, its presence: one in the session that it listens with, and one in each session for
+//! leases. When the process dies, its sockets are closed, the server ends the sessions, and the locks are free. The
+//! presences form a ring, in which each process waits for the locks of the next one: when it gets all of them, the other is
+//! gone. A process that is frozen, or whose host is lost, keeps its sessions: there the lease decides.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,9 +23,9 @@ use crate::sql;
 const SESSION: &str = "SET idle_session_timeout = 0; SET statement_timeout = 5000; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 5000";
 /// So that a wait that is given up ends on the server as well. Not every system has it.
 const NOTICE_LOSS: &str = "SET client_connection_check_interval = 500";
-/// A session that was cut is there again after this; a process that died isn't.
-const GRACE: Duration = Duration::from_millis(50);
-/// The same when it isn't known how long the lock has been free: all sessions end when the server restarts.
+/// A process that lost all its sessions at once has new ones after this; one that died hasn't.
+const GRACE: Duration = Duration::from_millis(80);
+/// The same when it isn't known how long the locks have been free.
 const LONG_GRACE: Duration = Duration::from_millis(500);
 /// Before watching again when the session was lost: time for others to be there again, if they lost theirs as well.
 const AFTER_LOSS: Duration = Duration::from_secs(1);
@@ -61,6 +61,13 @@ impl Presence {
         self.lock().insert(executor);
         self.changed.notify_one();
         self.key_if_held()
+    }
+
+    /// Holds one more lock, in a session for leases: a process that only lost the one it listens with isn't gone.
+    pub(crate) async fn hold_as_well(&self, session: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let [_, one, other] = locks(self.key);
+        // Both may be held still by sessions that have yet to end.
+        sqlx::query(sql::HOLD_ANY).bind(one).bind(other).execute(session).await.map(|_| ())
     }
 
     /// Its presence now, if it can be watched.
@@ -146,19 +153,15 @@ async fn watch_peers(shared: &Shared, presence: &Presence, side: &PgPool) -> Res
             continue;
         };
         let began = Instant::now();
-        let free = tokio::select! {
+        let absent = tokio::select! {
             // The wait goes on in the server for a moment; its session is of no use any more.
             () = presence.changed.notified() => return Ok(()),
-            free = sqlx::query(sql::AWAIT_ABSENCE).bind(peer).execute(&mut conn) => free,
+            absent = await_absence(&mut conn, peer) => absent?,
         };
-        match free {
-            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(CANCELED) => continue,
-            free => free?,
-        };
-        sqlx::query(sql::RELEASE_PRESENCE).bind(peer).execute(&mut conn).await?;
-        tokio::time::sleep(if began.elapsed() > HELD { GRACE } else { LONG_GRACE }).await;
-        if sqlx::query_scalar(sql::TRY_ABSENCE).bind(peer).fetch_one(&mut conn).await? {
-            sqlx::query(sql::RELEASE_PRESENCE).bind(peer).execute(&mut conn).await?;
+        // Who was there to be seen has gone; else it isn't known since when, and all sessions end when the server restarts.
+        let seen = began.elapsed() > HELD;
+        tokio::time::sleep(if seen { GRACE } else { LONG_GRACE }).await;
+        if absent && (seen || settled(&mut conn).await?) && is_absent(&mut conn, peer).await? {
             let expired: Vec<Uuid> = sqlx::query_scalar(sql::EXPIRE_ABSENT).bind(peer).fetch_all(&mut conn).await?;
             if !expired.is_empty() {
                 tracing::info!(executors = ?expired, "the process of executors is gone: their lease ends now");
@@ -167,6 +170,40 @@ async fn watch_peers(shared: &Shared, presence: &Presence, side: &PgPool) -> Res
         }
     }
     conn.close().await
+}
+
+/// The locks of a presence: of the session that listens, and of those for leases.
+fn locks(key: i64) -> [i64; 3] {
+    [key, key.wrapping_add(1), key.wrapping_add(2)]
+}
+
+/// Waits until all locks of a presence have been free, one after the other; false when that takes too long.
+async fn await_absence(conn: &mut PgConnection, key: i64) -> Result<bool, sqlx::Error> {
+    for lock in locks(key) {
+        match sqlx::query(sql::AWAIT_ABSENCE).bind(lock).execute(&mut *conn).await {
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(CANCELED) => return Ok(false),
+            free => free?,
+        };
+        sqlx::query(sql::RELEASE_PRESENCE).bind(lock).execute(&mut *conn).await?;
+    }
+    Ok(true)
+}
+
+/// Whether all locks of a presence are free.
+async fn is_absent(conn: &mut PgConnection, key: i64) -> Result<bool, sqlx::Error> {
+    let mut absent = true;
+    for lock in locks(key) {
+        let free: bool = sqlx::query_scalar(sql::TRY_ABSENCE).bind(lock).fetch_one(&mut *conn).await?;
+        if free {
+            sqlx::query(sql::RELEASE_PRESENCE).bind(lock).execute(&mut *conn).await?;
+        }
+        absent &= free;
+    }
+    Ok(absent)
+}
+
+async fn settled(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(sql::SERVER_SETTLED).fetch_one(conn).await
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Connections, transactions with their time limits, retries, and the slots of writers.
 
 use std::future::Future;
-use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 use workflow_core::StoreError;
 
 use crate::error;
+use crate::presence::Presence;
 use crate::store::PgStore;
 
 /// Without JIT: the planner takes the claim for expensive, and compiling it took 115 ms where running it takes 0.7 ms.
@@ -95,11 +96,20 @@ impl Limits {
 
 /// The pool for leases: it connects like `pool` does, and is never busy with anything else. Rescuing waits for locks, so
 /// there is a second connection for a heartbeat of another executor of this process.
-pub(crate) fn lease_pool(pool: &PgPool) -> PgPool {
+pub(crate) fn lease_pool(pool: &PgPool, presence: Option<Arc<Presence>>) -> PgPool {
     PgPoolOptions::new()
         .max_connections(2)
         .acquire_timeout(Duration::from_secs(2))
-        .after_connect(|conn, _| Box::pin(async move { conn.execute(SESSION).await.map(|_| ()) }))
+        .after_connect(move |conn, _| {
+            let presence = presence.clone();
+            Box::pin(async move {
+                conn.execute(SESSION).await?;
+                match presence {
+                    Some(presence) => presence.hold_as_well(conn).await,
+                    None => Ok(()),
+                }
+            })
+        })
         .connect_lazy_with((*pool.connect_options()).clone())
 }
 

@@ -43,8 +43,9 @@ struct Inner {
 
 impl PgStore {
     pub(crate) fn over(pool: PgPool, prepared: bool, capabilities: Capabilities) -> Self {
-        let bell = Bell::start(&pool, capabilities);
-        let leases = lease_pool(&pool);
+        let presence = (capabilities.listen && capabilities.presence).then(|| Arc::new(Presence::new()));
+        let bell = Bell::start(&pool, capabilities, presence.clone());
+        let leases = lease_pool(&pool, presence);
         let (slots, doubts, limits) = Default::default();
         let warm = Warm::new(&pool);
         Self { inner: Arc::new(Inner { pool, leases, limits, prepared, slots, doubts, bell, warm }) }

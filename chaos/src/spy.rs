@@ -77,6 +77,14 @@ impl Store for Spy {
         self.see(false, self.inner.heartbeat(executor, lease).await)
     }
 
+    fn notice(&self) -> Option<Duration> {
+        self.inner.notice()
+    }
+
+    async fn lease_left(&self, executor: ExecutorId) -> Result<Duration, StoreError> {
+        self.inner.lease_left(executor).await
+    }
+
     async fn close(&self, executor: ExecutorId) -> Result<u64, StoreError> {
         self.inner.close(executor).await
     }

@@ -138,7 +138,7 @@ impl Driver {
                 None => self.shared.give_back(&gate, hold, 1),
             },
             Msg::Evict(count) => self.evict(count),
-            Msg::Stop => {}
+            Msg::Stop | Msg::Reassured => {}
             Msg::Close(done) => {
                 self.closing = true;
                 self.closed = Some(done);
@@ -360,7 +360,7 @@ impl Driver {
 
     fn drive_dirty(&mut self) {
         if !self.dirty.is_empty() && self.shared.lease_in_doubt() {
-            // Others may have these runs by now, and their next steps as well. The heartbeat finds out.
+            // Others may have these runs by now, and their next steps as well. It is being found out.
             return;
         }
         for run in std::mem::take(&mut self.dirty) {

@@ -27,6 +27,8 @@ pub(crate) struct Engine {
     pub(crate) work: Notify,
     /// An executor may be dead before its lease would have ended.
     pub(crate) deaths: Notify,
+    /// The lease is shorter than it should be: beat now.
+    pub(crate) pulse: Notify,
     pub(crate) due: Mutex<Option<Timestamp>>,
     /// When the lease of another executor runs out, as far as is known.
     pub(crate) expiry: Mutex<Option<Timestamp>>,

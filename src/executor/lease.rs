@@ -21,6 +21,7 @@ pub(crate) async fn run(engine: Arc<Engine>) {
                 () = engine.closed() => return,
                 () = engine.life.lost() => break true,
                 () = &mut beat => break false,
+                () = engine.pulse.notified() => break false,
                 // However many die, the next beat comes when it is due.
                 () = engine.deaths.notified() => rescue(&engine).await,
             }
@@ -49,6 +50,40 @@ pub(crate) async fn run(engine: Arc<Engine>) {
                     // Nobody can be told, but the lease has run out: others may have our runs by now.
                     alive_since = rebirth(&engine).await;
                 }
+            }
+        }
+    }
+}
+
+/// Finds out whether the lease lasts, when that is needed and may have changed since it was last heard of.
+pub(crate) async fn reassure(engine: Arc<Engine>) {
+    let shared = &engine.shared;
+    let mut delay = Duration::from_millis(5);
+    loop {
+        tokio::select! {
+            biased;
+            () = engine.closed() => return,
+            () = shared.doubted.notified() => {}
+        }
+        let executor = engine.life.executor();
+        if executor.0.is_nil() {
+            // Between two lives nothing is here that could go on.
+            continue;
+        }
+        let sent = shared.clock.local();
+        match shared.env.store.lease_left(executor).await {
+            Ok(left) => {
+                delay = Duration::from_millis(5);
+                shared.renewed(sent, left);
+                (0..engine.drivers()).for_each(|driver| shared.tell(driver, Msg::Reassured));
+                if left < engine.lease / 3 {
+                    engine.pulse.notify_one();
+                }
+            }
+            Err(StoreError::LeaseLost(_)) => engine.life.lose(executor),
+            Err(error) => {
+                tracing::debug!(%error, "nobody knows whether the lease lasts");
+                pause(&mut delay).await;
             }
         }
     }

@@ -94,6 +94,11 @@ impl Executor {
             return Err(Misuse::NoWorkflow.into());
         }
         store.migrate().await?;
+        let workflows: Vec<(String, i32)> = registry.keys().map(|(name, v)| ((*name).to_owned(), *v)).collect();
+        // What was parked may be mended by the code that starts here.
+        let codes = MENDED_BY_CODE.iter().map(|code| (*code).to_owned()).collect();
+        store.resume(&Resume::Codes { codes, workflows: workflows.clone() }).await?;
+        // From here on nothing fails that could leave threads and connections behind.
         let executor = ExecutorId::generate();
         let sent = options.local.now();
         let now = store.register(executor, &options.name, options.lease).await?;
@@ -109,8 +114,6 @@ impl Executor {
                 }
             }
         }
-        let workflows: Vec<(String, i32)> = registry.keys().map(|(name, v)| ((*name).to_owned(), *v)).collect();
-
         let env = Arc::new(ProcessEnv {
             runtime: tokio::runtime::Handle::current(),
             options: options.machine.clone(),
@@ -125,7 +128,9 @@ impl Executor {
             clock: Arc::new(StoreClock::new(now, options.local)),
             gates: gates.iter().map(|gate| (gate.name.clone(), gate.clone())).collect::<HashMap<_, _>>(),
             linger: options.linger,
-            lease_until: Mutex::new(shared::lease_end(sent, options.lease)),
+            notice: store.notice(),
+            lease_until: Mutex::new(sent),
+            doubted: Notify::new(),
             resident: AtomicUsize::new(0),
             idle: AtomicUsize::new(0),
             replays: AtomicU64::new(0),
@@ -137,6 +142,7 @@ impl Executor {
             stays: AtomicU64::new(0),
             watchdog: Watchdog::new(options.drivers),
         });
+        shared.renewed(sent, options.lease);
         let start = match options.local {
             Local::Machine => thread::start_thread,
             Local::Runtime => thread::start_task,
@@ -152,7 +158,7 @@ impl Executor {
             shared: shared.clone(),
             life: life.clone(),
             name: options.name,
-            workflows: workflows.clone(),
+            workflows,
             gates,
             lease: options.lease,
             heartbeat: options.heartbeat,
@@ -161,6 +167,7 @@ impl Executor {
             max_crashes: options.max_crashes,
             work: Notify::new(),
             deaths: Notify::new(),
+            pulse: Notify::new(),
             due: Mutex::new(None),
             expiry: Mutex::new(None),
             turn: AtomicUsize::new(0),
@@ -173,15 +180,12 @@ impl Executor {
                 engine.on_wakeup(&wakeup);
             }
         }));
-        // What was parked may be mended by the code that starts here.
-        let codes = MENDED_BY_CODE.iter().map(|code| (*code).to_owned()).collect();
-        store.resume(&Resume::Codes { codes, workflows }).await?;
-
         let mut tasks = vec![
             tokio::spawn(commit::run(shared, life, turns, options.writers)),
             tokio::spawn(claim::run(engine.clone())),
             tokio::spawn(lease::run(engine.clone())),
             tokio::spawn(mail::run(engine.clone())),
+            tokio::spawn(lease::reassure(engine.clone())),
         ];
         if let Some(interval) = options.sweep {
             tasks.push(tokio::spawn(retain::run(engine.clone(), interval)));

@@ -41,6 +41,8 @@ pub(crate) enum Msg {
     Notice(Tag, Notice),
     /// A place in its queue was given to a run.
     Place(Tag, Arc<Gate>, Hold),
+    /// The lease lasts: go on with what was put off.
+    Reassured,
     /// Hang up so many waiting runs: memory is needed.
     Evict(usize),
     /// Begin nothing new; say when no commit is under way, having dropped everything.
@@ -94,8 +96,12 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<StoreClock>,
     pub(crate) gates: HashMap<String, Arc<Gate>>,
     pub(crate) linger: Duration,
+    /// For how long a lease lasts for certain once it is known to, if not to its end.
+    pub(crate) notice: Option<Duration>,
     /// Until when the lease lasts for certain, by this process's clock.
     pub(crate) lease_until: Mutex<Instant>,
+    /// Called when that is soon.
+    pub(crate) doubted: tokio::sync::Notify,
     /// Runs in memory, over all drivers.
     pub(crate) resident: AtomicUsize,
     /// Of these, waiting ones.
@@ -115,15 +121,20 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// The lease was renewed by a call that was sent at `sent`: it lasts at least until `lease` from then.
+    /// A call that was sent at `sent` told that the lease lasts until `lease` from then, unless it is ended with notice.
     pub(crate) fn renewed(&self, sent: Instant, lease: Duration) {
+        let lease = self.notice.map_or(lease, |notice| notice.min(lease));
         *self.lease_until.lock().unwrap_or_else(PoisonError::into_inner) = lease_end(sent, lease);
     }
 
-    /// Whether the lease may have run out: a process that was frozen must begin nothing before it knows.
+    /// Whether the lease may have run out: a process that was frozen or is cut off must begin nothing before it knows.
     pub(crate) fn lease_in_doubt(&self) -> bool {
         let until = *self.lease_until.lock().unwrap_or_else(PoisonError::into_inner);
-        self.clock.local() >= until && !seeded::is(Bug::NoDoubt)
+        let now = self.clock.local();
+        if self.notice.is_some_and(|notice| now + notice / 2 >= until) {
+            self.doubted.notify_one();
+        }
+        now >= until && !seeded::is(Bug::NoDoubt)
     }
 
     /// The driver of a run.

@@ -170,6 +170,14 @@ impl Store for FaultyStore {
         self.call(Call::Heartbeat, self.inner.heartbeat(executor, lease)).await
     }
 
+    fn notice(&self) -> Option<Duration> {
+        self.inner.notice()
+    }
+
+    async fn lease_left(&self, executor: ExecutorId) -> Result<Duration, StoreError> {
+        self.inner.lease_left(executor).await
+    }
+
     async fn close(&self, executor: ExecutorId) -> Result<u64, StoreError> {
         self.call(Call::Close, self.inner.close(executor)).await
     }

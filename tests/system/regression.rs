@@ -6,7 +6,7 @@ use std::time::Duration;
 use workflow::Status;
 use workflow::prelude::*;
 
-use crate::support::{BRIEF, Probe, Stage, on_every_store, soon};
+use crate::support::{BRIEF, Probe, on_every_store, soon};
 
 #[workflow(queue = "narrow")]
 async fn held(ctx: Ctx, gate: String) -> Result<()> {

@@ -76,6 +76,14 @@ impl PgStore {
         Ok(renewed)
     }
 
+    pub(crate) async fn rest_of_lease(&self, executor: ExecutorId) -> Result<Duration, StoreError> {
+        let mut conn = acquire(self.leases()).await?;
+        let rows = sqlx::query(sql::LEASE_LEFT).bind(executor.0).fetch_all(&mut *conn).await.map_err(work)?;
+        let row = rows.first().ok_or(StoreError::LeaseLost(executor))?;
+        let left: i64 = row.try_get("left_us").map_err(work)?;
+        Ok(Duration::from_micros(u64::try_from(left).unwrap_or(0)))
+    }
+
     pub(crate) async fn close_executor(&self, executor: ExecutorId) -> Result<u64, StoreError> {
         if let Some(presence) = self.presence() {
             presence.leave(executor.0);

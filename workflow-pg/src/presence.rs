@@ -1,5 +1,7 @@
 //! A detector of dead processes that is faster than their leases. It only saves time, and proves nothing: whoever is
-//! taken for dead wrongly is fenced like any executor that lost its lease, and begins a new life.
+//! taken for dead wrongly is fenced like any executor that lost its lease, and begins a new life. It doesn't begin a body
+//! that others have run either: a lease is never ended in less than a notice from now, and an executor begins nothing
+//! unless it has heard of its lease within that time.
 //!
 //! Every process holds advisory locks, its presence: one in the session that it listens with, and one in each session for
 //! leases. When the process dies, its sockets are closed, the server ends the sessions, and the locks are free. The
@@ -17,14 +19,17 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::listen::Shared;
+use crate::row::micros;
 use crate::sql;
 
 /// The longest wait for one lock: it holds back `VACUUM` for as long.
 const SESSION: &str = "SET idle_session_timeout = 0; SET statement_timeout = 5000; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 5000";
 /// So that a wait that is given up ends on the server as well. Not every system has it.
 const NOTICE_LOSS: &str = "SET client_connection_check_interval = 500";
+/// For how long the lease of a process that seems to be gone goes on at least: it may only be cut off, and rely on it.
+pub(crate) const NOTICE: Duration = Duration::from_millis(100);
 /// A process that lost all its sessions at once has new ones after this; one that died hasn't.
-const GRACE: Duration = Duration::from_millis(80);
+const GRACE: Duration = Duration::from_millis(30);
 /// The same when it isn't known how long the locks have been free.
 const LONG_GRACE: Duration = Duration::from_millis(500);
 /// Before watching again when the session was lost: time for others to be there again, if they lost theirs as well.
@@ -162,9 +167,11 @@ async fn watch_peers(shared: &Shared, presence: &Presence, side: &PgPool) -> Res
         let seen = began.elapsed() > HELD;
         tokio::time::sleep(if seen { GRACE } else { LONG_GRACE }).await;
         if absent && (seen || settled(&mut conn).await?) && is_absent(&mut conn, peer).await? {
-            let expired: Vec<Uuid> = sqlx::query_scalar(sql::EXPIRE_ABSENT).bind(peer).fetch_all(&mut conn).await?;
+            let query = sqlx::query_scalar(sql::EXPIRE_ABSENT).bind(peer).bind(micros(NOTICE));
+            let expired: Vec<Uuid> = query.fetch_all(&mut conn).await?;
             if !expired.is_empty() {
-                tracing::info!(executors = ?expired, "the process of executors is gone: their lease ends now");
+                tracing::info!(executors = ?expired, "the process of executors is gone: their lease ends");
+                tokio::time::sleep(NOTICE).await;
                 shared.found_dead();
             }
         }

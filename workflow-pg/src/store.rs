@@ -16,7 +16,7 @@ use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
 use crate::doubt::Doubts;
 use crate::listen::Bell;
 use crate::options::Capabilities;
-use crate::presence::Presence;
+use crate::presence::{NOTICE, Presence};
 use crate::session::{Limits, Slots, lease_pool};
 use crate::wake::Wakes;
 use crate::warm::{Warm, WarmConn};
@@ -111,6 +111,14 @@ impl Store for PgStore {
 
     async fn heartbeat(&self, executor: ExecutorId, lease: Duration) -> Result<Heartbeat, StoreError> {
         self.renew(executor, lease).await
+    }
+
+    fn notice(&self) -> Option<Duration> {
+        self.presence().map(|_| NOTICE)
+    }
+
+    async fn lease_left(&self, executor: ExecutorId) -> Result<Duration, StoreError> {
+        self.rest_of_lease(executor).await
     }
 
     async fn close(&self, executor: ExecutorId) -> Result<u64, StoreError> {

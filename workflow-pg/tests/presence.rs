@@ -115,12 +115,39 @@ async fn a_process_that_lost_its_sessions_is_there_again_and_keeps_its_lease() {
     other.heartbeat(executor, LONG).await.expect("it has kept its lease");
 }
 
+/// Ends the lease as somebody does who takes the executor's process for dead, with this notice.
+async fn expire(observer: &PgPool, executor: ExecutorId, notice: Duration) {
+    let presence: i64 = sqlx::query_scalar("SELECT x.presence FROM workflow.executors AS x WHERE x.id = $1")
+        .bind(executor.0)
+        .fetch_one(observer)
+        .await
+        .expect("has a presence");
+    let micros = i64::try_from(notice.as_micros()).expect("is short");
+    let query = sqlx::query(include_str!("../queries/expire_absent.sql")).bind(presence).bind(micros);
+    assert_eq!(query.fetch_all(observer).await.expect("expires it").len(), 1);
+}
+
+#[tokio::test]
+async fn who_is_taken_for_dead_wrongly_can_say_so_within_the_notice() {
+    let harness = Harness::migrated().await;
+    let observer = harness.database.pool(1).await.expect("connects");
+    let (store, executor) = process(&harness, &observer).await;
+    assert!(store.lease_left(executor).await.expect("lives") > LIMIT);
+    expire(&observer, executor, LIMIT).await;
+    assert!(store.lease_left(executor).await.expect("lives still") <= LIMIT);
+    store.commit(executor, &[]).await.expect("writes still");
+    store.heartbeat(executor, LONG).await.expect("lives");
+    assert!(store.lease_left(executor).await.expect("lives") > LIMIT);
+}
+
 #[tokio::test]
 async fn who_is_taken_for_dead_wrongly_is_fenced() {
     let harness = Harness::migrated().await;
-    let executor = harness.executor().await;
-    let expire = "UPDATE workflow.executors SET lease_until = clock_timestamp() WHERE id = $1";
-    sqlx::query(expire).bind(executor.0).execute(harness.store.pool()).await.expect("expires it");
-    let commit = harness.store.commit(executor, &[]).await;
-    assert!(matches!(commit, Err(StoreError::LeaseLost(id)) if id == executor), "{commit:?}");
+    let observer = harness.database.pool(1).await.expect("connects");
+    let (store, executor) = process(&harness, &observer).await;
+    expire(&observer, executor, Duration::ZERO).await;
+    let lost = |error: &StoreError| matches!(error, StoreError::LeaseLost(id) if *id == executor);
+    assert!(store.commit(executor, &[]).await.is_err_and(|error| lost(&error)));
+    assert!(store.lease_left(executor).await.is_err_and(|error| lost(&error)));
+    assert!(store.heartbeat(executor, LONG).await.is_err_and(|error| lost(&error)));
 }

@@ -97,6 +97,14 @@ impl Store for Faulty {
         self.inner.heartbeat(executor, lease).await
     }
 
+    fn notice(&self) -> Option<Duration> {
+        self.inner.notice()
+    }
+
+    async fn lease_left(&self, executor: ExecutorId) -> Result<Duration, StoreError> {
+        self.inner.lease_left(executor).await
+    }
+
     async fn close(&self, executor: ExecutorId) -> Result<u64, StoreError> {
         self.before("close")?;
         self.inner.close(executor).await

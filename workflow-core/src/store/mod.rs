@@ -96,6 +96,23 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// renewed.
     async fn heartbeat(&self, executor: ExecutorId, lease: Duration) -> Result<Heartbeat, StoreError>;
 
+    /// For how long a lease goes on at least when the store lets somebody end it early, since the executor's process seems
+    /// to be gone; `None` when that never happens. An executor begins nothing then unless it knows that it had a lease in
+    /// a call that it sent less than this ago: a heartbeat, or [`Store::lease_left`].
+    fn notice(&self) -> Option<Duration> {
+        None
+    }
+
+    /// How much was left of the lease of `executor` at some moment during the call. Only asked of a store with a
+    /// [`Store::notice`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::LeaseLost`] as for a heartbeat.
+    async fn lease_left(&self, executor: ExecutorId) -> Result<Duration, StoreError> {
+        Err(StoreError::LeaseLost(executor))
+    }
+
     /// Ends an executor in good order: its runs become `Ready`, their crash count is left alone, and it is
     /// forgotten. Returns how many runs it handed over. Closing one that is not registered, or was found dead by a
     /// rescue, does nothing.

@@ -12,7 +12,7 @@ use workflow_checker::client::Client as Ledger;
 use workflow_checker::record::{Life, Record};
 
 use crate::AnyError;
-use crate::faulty::{Call, Error, FaultyStore, Verdict};
+use crate::faulty::{Error, FaultyStore, Verdict};
 use crate::rng::Rng;
 use crate::setup::{SETUP, Setup};
 use crate::spy::Spy;
@@ -105,8 +105,6 @@ fn faulty(setup: &Setup, store: Arc<dyn Store>) -> Arc<dyn Store> {
         let verdict = match rng.below(5) {
             0 => Verdict::Before(Error::Unavailable),
             1 => Verdict::Before(Error::Contention),
-            // A read-only server is no reason to give a run up, but it is one not to start.
-            2 if site.call == Call::Commit => Verdict::Before(Error::Unusable),
             2 => Verdict::Before(Error::Unknown),
             _ => Verdict::After(Error::Unknown),
         };

@@ -55,10 +55,14 @@ pub(crate) async fn run(engine: Arc<Engine>) {
     }
 }
 
+/// Answers that come too late to be of use, one after the other, after which an executor insists on its whole lease.
+const TOO_LATE: u32 = 3;
+
 /// Finds out whether the lease lasts, when that is needed and may have changed since it was last heard of.
 pub(crate) async fn reassure(engine: Arc<Engine>) {
     let shared = &engine.shared;
     let mut delay = Duration::from_millis(5);
+    let mut late = 0;
     loop {
         tokio::select! {
             biased;
@@ -66,14 +70,20 @@ pub(crate) async fn reassure(engine: Arc<Engine>) {
             () = shared.doubted.notified() => {}
         }
         let executor = engine.life.executor();
-        if executor.0.is_nil() {
-            // Between two lives nothing is here that could go on.
-            continue;
-        }
+        let Some(notice) = shared.notice().filter(|_| !executor.0.is_nil()) else { continue };
         let sent = shared.clock.local();
-        match shared.env.store.lease_left(executor).await {
+        let insists = late >= TOO_LATE;
+        let store = &shared.env.store;
+        match if insists { store.insist(executor).await } else { store.lease_left(executor).await } {
             Ok(left) => {
                 delay = Duration::from_millis(5);
+                let slow = shared.clock.local().saturating_duration_since(sent) > notice / 2;
+                late = if slow { late + 1 } else { 0 };
+                if insists && executor == engine.life.executor() {
+                    tracing::info!("the database answers too slowly for a lease that may end early: this one doesn't");
+                    shared.set_notice(None);
+                    late = 0;
+                }
                 shared.renewed(sent, left);
                 (0..engine.drivers()).for_each(|driver| shared.tell(driver, Msg::Reassured));
                 if left < engine.lease / 3 {
@@ -84,6 +94,7 @@ pub(crate) async fn reassure(engine: Arc<Engine>) {
             Err(error) => {
                 tracing::debug!(%error, "nobody knows whether the lease lasts");
                 pause(&mut delay).await;
+                // Whoever waits for it asks again.
             }
         }
     }
@@ -123,6 +134,7 @@ async fn rebirth(engine: &Arc<Engine>) -> std::time::Instant {
         match store.register(next, &engine.name, engine.lease).await {
             Ok(now) => {
                 engine.shared.clock.learn(now);
+                engine.shared.set_notice(store.notice());
                 engine.shared.renewed(sent, engine.lease);
                 engine.life.begin(next);
                 engine.look_for_work();

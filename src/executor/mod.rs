@@ -128,7 +128,7 @@ impl Executor {
             clock: Arc::new(StoreClock::new(now, options.local)),
             gates: gates.iter().map(|gate| (gate.name.clone(), gate.clone())).collect::<HashMap<_, _>>(),
             linger: options.linger,
-            notice: store.notice(),
+            notice: Mutex::new(store.notice()),
             lease_until: Mutex::new(sent),
             doubted: Notify::new(),
             resident: AtomicUsize::new(0),

@@ -97,7 +97,7 @@ pub(crate) struct Shared {
     pub(crate) gates: HashMap<String, Arc<Gate>>,
     pub(crate) linger: Duration,
     /// For how long a lease lasts for certain once it is known to, if not to its end.
-    pub(crate) notice: Option<Duration>,
+    pub(crate) notice: Mutex<Option<Duration>>,
     /// Until when the lease lasts for certain, by this process's clock.
     pub(crate) lease_until: Mutex<Instant>,
     /// Called when that is soon.
@@ -121,9 +121,18 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    pub(crate) fn notice(&self) -> Option<Duration> {
+        *self.notice.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on a lease is ended with this notice, if at all before its end.
+    pub(crate) fn set_notice(&self, notice: Option<Duration>) {
+        *self.notice.lock().unwrap_or_else(PoisonError::into_inner) = notice;
+    }
+
     /// A call that was sent at `sent` told that the lease lasts until `lease` from then, unless it is ended with notice.
     pub(crate) fn renewed(&self, sent: Instant, lease: Duration) {
-        let lease = self.notice.map_or(lease, |notice| notice.min(lease));
+        let lease = self.notice().map_or(lease, |notice| notice.min(lease));
         *self.lease_until.lock().unwrap_or_else(PoisonError::into_inner) = lease_end(sent, lease);
     }
 
@@ -131,7 +140,7 @@ impl Shared {
     pub(crate) fn lease_in_doubt(&self) -> bool {
         let until = *self.lease_until.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.local();
-        if self.notice.is_some_and(|notice| now + notice / 2 >= until) {
+        if self.notice().is_some_and(|notice| now + notice / 2 >= until) {
             self.doubted.notify_one();
         }
         now >= until && !seeded::is(Bug::NoDoubt)

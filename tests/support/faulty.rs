@@ -178,6 +178,10 @@ impl Store for FaultyStore {
         self.inner.lease_left(executor).await
     }
 
+    async fn insist(&self, executor: ExecutorId) -> Result<Duration, StoreError> {
+        self.inner.insist(executor).await
+    }
+
     async fn close(&self, executor: ExecutorId) -> Result<u64, StoreError> {
         self.call(Call::Close, self.inner.close(executor)).await
     }

@@ -77,8 +77,19 @@ impl PgStore {
     }
 
     pub(crate) async fn rest_of_lease(&self, executor: ExecutorId) -> Result<Duration, StoreError> {
+        self.left(executor, sql::LEASE_LEFT).await
+    }
+
+    pub(crate) async fn insist_on_lease(&self, executor: ExecutorId) -> Result<Duration, StoreError> {
+        if let Some(presence) = self.presence() {
+            presence.hide(executor.0);
+        }
+        self.left(executor, sql::INSIST).await
+    }
+
+    async fn left(&self, executor: ExecutorId, sql: &'static str) -> Result<Duration, StoreError> {
         let mut conn = acquire(self.leases()).await?;
-        let rows = sqlx::query(sql::LEASE_LEFT).bind(executor.0).fetch_all(&mut *conn).await.map_err(work)?;
+        let rows = sqlx::query(sql).bind(executor.0).fetch_all(&mut *conn).await.map_err(work)?;
         let row = rows.first().ok_or(StoreError::LeaseLost(executor))?;
         let left: i64 = row.try_get("left_us").map_err(work)?;
         Ok(Duration::from_micros(u64::try_from(left).unwrap_or(0)))

@@ -8,7 +8,7 @@
 //! presences form a ring, in which each process waits for the locks of the next one: when it gets all of them, the other is
 //! gone. A process that is frozen, or whose host is lost, keeps its sessions: there the lease decides.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,15 +27,15 @@ const SESSION: &str = "SET idle_session_timeout = 0; SET statement_timeout = 500
 /// So that a wait that is given up ends on the server as well. Not every system has it.
 const NOTICE_LOSS: &str = "SET client_connection_check_interval = 500";
 /// For how long the lease of a process that seems to be gone goes on at least: it may only be cut off, and rely on it.
-pub(crate) const NOTICE: Duration = Duration::from_millis(100);
+pub(crate) const NOTICE: Duration = Duration::from_millis(60);
 /// A process that lost all its sessions at once has new ones after this; one that died hasn't.
-const GRACE: Duration = Duration::from_millis(30);
+const GRACE: Duration = Duration::from_millis(20);
 /// The same when it isn't known how long the locks have been free.
-const LONG_GRACE: Duration = Duration::from_millis(500);
+const LONG_GRACE: Duration = Duration::from_millis(250);
 /// Before watching again when the session was lost: time for others to be there again, if they lost theirs as well.
-const AFTER_LOSS: Duration = Duration::from_secs(1);
+const AFTER_LOSS: Duration = Duration::from_millis(500);
 /// A wait that was longer has seen the lock held.
-const HELD: Duration = Duration::from_millis(20);
+const HELD: Duration = Duration::from_millis(10);
 /// When nobody is there to be watched, and nobody is heard of.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 const CANCELED: &str = "57014";
@@ -46,8 +46,8 @@ pub(crate) struct Presence {
     key: i64,
     /// Whether the session that listens holds the lock.
     held: AtomicBool,
-    /// The executors that live here.
-    executors: Mutex<BTreeSet<Uuid>>,
+    /// The executors that live here, and whether they can be watched.
+    executors: Mutex<BTreeMap<Uuid, bool>>,
     /// Whom this process watches.
     watched: Mutex<Option<i64>>,
     /// Called when somebody else should be watched.
@@ -63,7 +63,7 @@ impl Presence {
 
     /// An executor that is about to register. Its presence, if it can be watched.
     pub(crate) fn enter(&self, executor: Uuid) -> Option<i64> {
-        self.lock().insert(executor);
+        self.lock().insert(executor, true);
         self.changed.notify_one();
         self.key_if_held()
     }
@@ -78,6 +78,11 @@ impl Presence {
     /// Its presence now, if it can be watched.
     pub(crate) fn key_if_held(&self) -> Option<i64> {
         self.held.load(Ordering::SeqCst).then_some(self.key)
+    }
+
+    /// This executor isn't to be watched any more.
+    pub(crate) fn hide(&self, executor: Uuid) {
+        self.lock().entry(executor).and_modify(|seen| *seen = false);
     }
 
     pub(crate) fn leave(&self, executor: Uuid) {
@@ -97,7 +102,7 @@ impl Presence {
     pub(crate) async fn hold(&self, session: &mut PgListener) -> Result<Option<i64>, sqlx::Error> {
         let held: bool = sqlx::query_scalar(sql::HOLD_PRESENCE).bind(self.key).fetch_one(&mut *session).await?;
         self.held.store(held, Ordering::SeqCst);
-        let executors: Vec<Uuid> = self.lock().iter().copied().collect();
+        let executors: Vec<Uuid> = self.lock().iter().filter(|(_, seen)| **seen).map(|(id, _)| *id).collect();
         if held && !executors.is_empty() {
             sqlx::query(sql::SET_PRESENCE).bind(self.key).bind(executors).execute(&mut *session).await?;
         }
@@ -113,7 +118,7 @@ impl Presence {
         *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = key;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<Uuid>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Uuid, bool>> {
         self.executors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

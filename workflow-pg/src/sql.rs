@@ -20,6 +20,7 @@ pub(crate) const FORGET_EXECUTORS: &str = include_str!("../queries/forget_execut
 pub(crate) const HEARTBEAT: &str = include_str!("../queries/heartbeat.sql");
 pub(crate) const HOLD_ANY: &str = include_str!("../queries/hold_any.sql");
 pub(crate) const HOLD_PRESENCE: &str = include_str!("../queries/hold_presence.sql");
+pub(crate) const INSIST: &str = include_str!("../queries/insist.sql");
 pub(crate) const JOURNAL: &str = include_str!("../queries/journal.sql");
 pub(crate) const LEASE_LEFT: &str = include_str!("../queries/lease_left.sql");
 pub(crate) const LIST: &str = include_str!("../queries/list.sql");

@@ -121,6 +121,10 @@ impl Store for PgStore {
         self.rest_of_lease(executor).await
     }
 
+    async fn insist(&self, executor: ExecutorId) -> Result<Duration, StoreError> {
+        self.insist_on_lease(executor).await
+    }
+
     async fn close(&self, executor: ExecutorId) -> Result<u64, StoreError> {
         self.close_executor(executor).await
     }

@@ -66,13 +66,15 @@ async fn renewing_and_claiming_at_once_never_deadlock() {
                 let claim = Claim { executor, queues, workflows: vec![(run.workflow.clone(), run.version)] };
                 let (beat, claimed, rescued) =
                     tokio::join!(store.heartbeat(executor, LONG), store.claim(&claim), store.rescue(20, 100));
-                (beat.expect("is renewed"), rescued.expect("rescues"));
+                beat.expect("is renewed");
+                rescued.expect("rescues");
                 let claimed = claimed.expect("claims").runs;
                 let length = |journal: &Result<Vec<_>, _>| u32::try_from(journal.as_ref().map_or(0, Vec::len));
                 let turns: Vec<_> =
                     claimed.iter().map(|run| adds(run.id, length(&run.journal).expect("is short"))).collect();
                 let (beat, committed) = tokio::join!(store.heartbeat(executor, LONG), store.commit(executor, &turns));
-                (beat.expect("is renewed"), committed.expect("commits"));
+                beat.expect("is renewed");
+                committed.expect("commits");
                 store.close(executor).await.expect("closes");
             }
         });

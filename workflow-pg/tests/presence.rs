@@ -141,6 +141,21 @@ async fn who_is_taken_for_dead_wrongly_can_say_so_within_the_notice() {
 }
 
 #[tokio::test]
+async fn who_insists_on_its_lease_is_watched_no_more() {
+    let harness = Harness::migrated().await;
+    let observer = harness.database.pool(1).await.expect("connects");
+    let (store, executor) = process(&harness, &observer).await;
+    assert!(store.insist(executor).await.expect("lives") > LIMIT);
+    let presence: Option<i64> = sqlx::query_scalar("SELECT x.presence FROM workflow.executors AS x WHERE x.id = $1")
+        .bind(executor.0)
+        .fetch_one(&observer)
+        .await
+        .expect("is there");
+    assert_eq!(presence, None);
+    assert!(store.lease_left(executor).await.expect("lives") > LIMIT);
+}
+
+#[tokio::test]
 async fn who_is_taken_for_dead_wrongly_is_fenced() {
     let harness = Harness::migrated().await;
     let observer = harness.database.pool(1).await.expect("connects");

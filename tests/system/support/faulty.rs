@@ -105,6 +105,10 @@ impl Store for Faulty {
         self.inner.lease_left(executor).await
     }
 
+    async fn insist(&self, executor: ExecutorId) -> Result<Duration, StoreError> {
+        self.inner.insist(executor).await
+    }
+
     async fn close(&self, executor: ExecutorId) -> Result<u64, StoreError> {
         self.before("close")?;
         self.inner.close(executor).await

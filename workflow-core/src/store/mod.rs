@@ -113,6 +113,16 @@ pub trait Store: Debug + Send + Sync + 'static {
         Err(StoreError::LeaseLost(executor))
     }
 
+    /// Keeps the lease of `executor` from being ended early from now on, for an executor that is too slow for the notice.
+    /// Returns what is left of it, as [`Store::lease_left`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::LeaseLost`] as for a heartbeat.
+    async fn insist(&self, executor: ExecutorId) -> Result<Duration, StoreError> {
+        Err(StoreError::LeaseLost(executor))
+    }
+
     /// Ends an executor in good order: its runs become `Ready`, their crash count is left alone, and it is
     /// forgotten. Returns how many runs it handed over. Closing one that is not registered, or was found dead by a
     /// rescue, does nothing.

@@ -359,11 +359,15 @@ impl Driver {
     }
 
     fn drive_dirty(&mut self) {
-        if !self.dirty.is_empty() && self.shared.lease_in_doubt() {
-            // Others may have these runs by now, and their next steps as well. It is being found out.
-            return;
-        }
-        for run in std::mem::take(&mut self.dirty) {
+        let mut dirty = std::mem::take(&mut self.dirty).into_iter();
+        while let Some(run) = dirty.next() {
+            // Before each of them: driving many takes its time.
+            if self.shared.lease_in_doubt() {
+                // Others may have these runs by now, and their next steps as well. It is being found out.
+                self.dirty.push(run);
+                self.dirty.extend(dirty);
+                return;
+            }
             self.not_idle(run);
             let Some(resident) = self.runs.get_mut(&run) else { continue };
             resident.dirty = false;

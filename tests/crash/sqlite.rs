@@ -21,14 +21,14 @@ async fn the_other_process_on_the_file_takes_over() {
     let client = Client::new(store.clone());
     let mut first = Process::start(&url, "first", LEASE);
     first.says("started").await;
+    let second = Process::start(&url, "second", LEASE);
+    second.says("started").await;
     let mut runs = Vec::new();
     for _ in 0..RUNS {
         runs.push(client.invoke(steps, STEPS).await.expect("invoked"));
     }
-    // All are in the middle when the other one comes.
+    // Its runs are in the middle.
     first.says("began step-3").await;
-    let second = Process::start(&url, "second", LEASE);
-    second.says("started").await;
     first.kill();
     for run in &runs {
         let ended = tokio::time::timeout(LIMIT, run.result()).await.expect("every run ends");

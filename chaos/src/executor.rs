@@ -96,9 +96,11 @@ fn faulty(setup: &Setup, store: Arc<dyn Store>) -> Arc<dyn Store> {
     if setup.failing_calls == 0 {
         return store;
     }
-    let (percent_of_percent, seed, calls) = (setup.failing_calls, setup.seed, AtomicU64::new(0));
+    // Over all tries to start: one that failed isn't repeated as it was.
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let (percent_of_percent, seed) = (setup.failing_calls, setup.seed);
     FaultyStore::new(store, move |site| {
-        let mut rng = Rng::new(seed, &format!("call {}", calls.fetch_add(1, Ordering::Relaxed)));
+        let mut rng = Rng::new(seed, &format!("call {}", CALLS.fetch_add(1, Ordering::Relaxed)));
         if rng.below(10_000) >= percent_of_percent {
             return Verdict::Pass;
         }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::PgPool;
 use uuid::Uuid;
 use workflow::postgres::{PgOptions, PgStore};
 use workflow::{Client, Store};
-use workflow_testserver::test_database;
+use workflow_testserver::{Database, test_database};
 
 use crate::child::{LIMIT, Process};
 use crate::ledger;
@@ -15,14 +16,20 @@ use crate::workflows::steps;
 const LEASE: Duration = Duration::from_secs(2);
 const RUNS: u32 = 90;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn runs_of_a_killed_executor_go_on_elsewhere_within_a_lease_and_a_second() {
+/// A database with a ledger, a pool to look at it, and a client.
+async fn stage() -> (Database, PgPool, Client) {
     let database = test_database().await.expect("a database");
     let store = PgStore::connect_with(PgOptions::new(database.url()).pool_size(3)).await.expect("connects");
     store.migrate().await.expect("migrated");
     let pool = store.pool().clone();
     ledger::make(&pool).await;
     let client = Client::new(Arc::new(store));
+    (database, pool, client)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_of_a_killed_executor_go_on_elsewhere_within_a_lease_and_a_second() {
+    let (database, pool, client) = stage().await;
     let name = |n: u32| format!("executor {n}");
     let mut processes: Vec<_> = (0..3).map(|n| Process::start(database.url(), &name(n), LEASE)).collect();
     for process in &processes {
@@ -76,12 +83,7 @@ async fn runs_of_a_killed_executor_go_on_elsewhere_within_a_lease_and_a_second()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_died_is_noticed_without_waiting_for_its_lease() {
-    let database = test_database().await.expect("a database");
-    let store = PgStore::connect_with(PgOptions::new(database.url()).pool_size(3)).await.expect("connects");
-    store.migrate().await.expect("migrated");
-    let pool = store.pool().clone();
-    ledger::make(&pool).await;
-    let client = Client::new(Arc::new(store));
+    let (database, pool, client) = stage().await;
     let lease = 10 * LIMIT;
     let mut victim = Process::start(database.url(), "victim", lease);
     victim.says("started").await;

@@ -16,6 +16,8 @@ use crate::setup::{SETUP, Setup};
 #[derive(Debug, Default)]
 pub struct Said {
     pub ready: AtomicBool,
+    /// Bodies that it began.
+    pub bodies: AtomicU64,
     /// Commits of unknown outcome that it met.
     pub unknown_commits: AtomicU64,
     /// Writes of it that were refused because its lease is lost.
@@ -39,6 +41,7 @@ impl Said {
         let mut words = line.split(' ');
         let counter = match words.next().unwrap_or_default() {
             "ready" => return self.ready.store(true, Ordering::SeqCst),
+            "body" => &self.bodies,
             "unknown-commit" => &self.unknown_commits,
             "refused-write" => &self.refused_writes,
             "lease-lost" => &self.lost_leases,
@@ -96,6 +99,17 @@ impl Process {
 
     pub fn ready(&self) -> bool {
         self.said.ready.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it begins a body, but not for ever; whether it did.
+    pub async fn in_a_body(&self, patience: Duration) -> bool {
+        let before = self.said.bodies.load(Ordering::SeqCst);
+        let begun = async {
+            while self.said.bodies.load(Ordering::SeqCst) == before {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(patience, begun).await.is_ok()
     }
 
     /// Whether it still runs.

@@ -1,7 +1,7 @@
 //! What an executor does to its store, told to the harness; and wake-ups that are lost, doubled and late.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ pub struct Spy {
     disturbed: u64,
     wakeups: Arc<AtomicU64>,
     on_lost: OnLost,
+    /// Whether an executor lived here before.
+    lived: AtomicBool,
 }
 
 impl std::fmt::Debug for Spy {
@@ -36,7 +38,14 @@ impl std::fmt::Debug for Spy {
 
 impl Spy {
     pub fn new(inner: Arc<dyn Store>, rng: Rng, disturbed: u64, on_lost: OnLost) -> Self {
-        Self { inner, rng: Arc::new(Mutex::new(rng)), disturbed, wakeups: Arc::default(), on_lost }
+        Self {
+            inner,
+            rng: Arc::new(Mutex::new(rng)),
+            disturbed,
+            wakeups: Arc::default(),
+            on_lost,
+            lived: AtomicBool::new(false),
+        }
     }
 
     /// How many wake-ups were disturbed so far.
@@ -50,16 +59,18 @@ impl Spy {
                 println!("refused-write");
                 (self.on_lost)();
             }
-            Err(StoreError::LeaseLost(_)) => {
-                println!("lease-lost");
-                (self.on_lost)();
-            }
+            Err(StoreError::LeaseLost(_)) => self.lost(),
             Err(StoreError::Unknown(_)) if writes => println!("unknown-commit"),
             Err(StoreError::Unusable(reason)) if reason.contains("read-only") => println!("read-only"),
             Err(StoreError::Unavailable(reason)) if reason.contains("(53100)") => println!("disk-full"),
             _ => {}
         }
         result
+    }
+
+    fn lost(&self) {
+        println!("lease-lost");
+        (self.on_lost)();
     }
 }
 
@@ -70,7 +81,12 @@ impl Store for Spy {
     }
 
     async fn register(&self, executor: ExecutorId, name: &str, lease: Duration) -> Result<Timestamp, StoreError> {
-        self.see(false, self.inner.register(executor, name, lease).await)
+        let registered = self.see(false, self.inner.register(executor, name, lease).await);
+        if registered.is_ok() && self.lived.swap(true, Ordering::SeqCst) {
+            // A new life: nobody may have told it that the old one is over, but it couldn't know better.
+            self.lost();
+        }
+        registered
     }
 
     async fn heartbeat(&self, executor: ExecutorId, lease: Duration) -> Result<Heartbeat, StoreError> {

@@ -1,7 +1,7 @@
 //! The heartbeat: proves that this executor lives, learns the store's time, and begins a new life when the lease is lost.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use workflow_core::{ExecutorId, StoreError};
 
@@ -14,43 +14,60 @@ use crate::seeded::{self, Bug};
 pub(crate) async fn run(engine: Arc<Engine>) {
     let mut alive_since = engine.shared.clock.local();
     loop {
-        let mut beat = std::pin::pin!(engine.next_beat());
-        let lost = loop {
-            tokio::select! {
-                biased;
-                () = engine.closed() => return,
-                () = engine.life.lost() => break true,
-                () = &mut beat => break false,
-                () = engine.pulse.notified() => break false,
-                // However many die, the next beat comes when it is due.
-                () = engine.deaths.notified() => rescue(&engine).await,
-            }
+        let beat = tokio::select! {
+            biased;
+            // What is under way is given up: it may wait for something that the runs of this life hold.
+            () = engine.life.lost() => Beat::Lost,
+            beat = beat(&engine, &mut alive_since) => beat,
         };
-        if lost {
-            alive_since = rebirth(&engine).await;
-            continue;
+        match beat {
+            Beat::Alive => {}
+            Beat::Lost => alive_since = rebirth(&engine).await,
+            Beat::Closed => return,
         }
-        let executor = engine.life.executor();
-        let sent = engine.shared.clock.local();
-        match engine.shared.env.store.heartbeat(executor, engine.lease).await {
-            Ok(beat) => {
-                alive_since = sent;
-                engine.shared.renewed(sent, engine.lease);
-                engine.shared.clock.learn(beat.now);
-                engine.learn_due(beat.next_due);
-                engine.learn_expiry(beat.next_expiry);
-                if beat.rescue {
-                    rescue(&engine).await;
-                }
+    }
+}
+
+/// What a heartbeat came to.
+enum Beat {
+    Alive,
+    Lost,
+    Closed,
+}
+
+/// Waits until the next heartbeat is due, and does what it asks for. `alive_since` is when the last good one was sent.
+async fn beat(engine: &Arc<Engine>, alive_since: &mut Instant) -> Beat {
+    let mut due = std::pin::pin!(engine.next_beat());
+    loop {
+        tokio::select! {
+            biased;
+            () = engine.closed() => return Beat::Closed,
+            () = &mut due => break,
+            () = engine.pulse.notified() => break,
+            // However many die, the next beat comes when it is due.
+            () = engine.deaths.notified() => rescue(engine).await,
+        }
+    }
+    let executor = engine.life.executor();
+    let sent = engine.shared.clock.local();
+    match engine.shared.env.store.heartbeat(executor, engine.lease).await {
+        Ok(beat) => {
+            *alive_since = sent;
+            engine.shared.renewed(sent, engine.lease);
+            engine.shared.clock.learn(beat.now);
+            engine.learn_due(beat.next_due);
+            engine.learn_expiry(beat.next_expiry);
+            if beat.rescue {
+                rescue(engine).await;
             }
-            Err(StoreError::LeaseLost(_)) => alive_since = rebirth(&engine).await,
-            Err(error) => {
-                tracing::warn!(%error, code = error.code(), "the heartbeat failed");
-                if engine.shared.clock.local().duration_since(alive_since) > engine.lease {
-                    // Nobody can be told, but the lease has run out: others may have our runs by now.
-                    alive_since = rebirth(&engine).await;
-                }
-            }
+            Beat::Alive
+        }
+        Err(StoreError::LeaseLost(_)) => Beat::Lost,
+        Err(error) => {
+            tracing::warn!(%error, code = error.code(), "the heartbeat failed");
+            // Nobody can be told, but when the lease has run out others may have our runs by now.
+            let over = engine.shared.clock.local().duration_since(*alive_since) > engine.lease;
+            if over { Beat::Lost } else { Beat::Alive }
         }
     }
 }
@@ -70,7 +87,14 @@ pub(crate) async fn reassure(engine: Arc<Engine>) {
             () = shared.doubted.notified() => {}
         }
         let executor = engine.life.executor();
-        let Some(notice) = shared.notice().filter(|_| !executor.0.is_nil()) else { continue };
+        let Some(notice) = shared.notice().filter(|_| !executor.0.is_nil()) else {
+            // Nothing shortens the lease, so it has run out. A heartbeat that is under way may well wait for the runs
+            // that aren't driven any more: a transaction of theirs keeps everybody from writing to a file.
+            if shared.lease_is_over() {
+                engine.life.lose(executor);
+            }
+            continue;
+        };
         let sent = shared.clock.local();
         let insists = late >= TOO_LATE;
         let store = &shared.env.store;
@@ -106,7 +130,7 @@ pub(crate) async fn reassure(engine: Arc<Engine>) {
 /// the lease has run out, and count no crash, since no process died. That others are taken over is left to the next
 /// heartbeat: after an outage of the database everybody's lease has run out, and who comes back first must not take
 /// the others for dead.
-async fn rebirth(engine: &Arc<Engine>) -> std::time::Instant {
+async fn rebirth(engine: &Arc<Engine>) -> Instant {
     let store = &engine.shared.env.store;
     let old = engine.life.executor();
     tracing::warn!(executor = %old, "this life of the executor is over: dropping all runs");

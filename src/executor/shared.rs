@@ -138,12 +138,21 @@ impl Shared {
 
     /// Whether the lease may have run out: a process that was frozen or is cut off must begin nothing before it knows.
     pub(crate) fn lease_in_doubt(&self) -> bool {
-        let until = *self.lease_until.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.clock.local();
-        if self.notice().is_some_and(|notice| now + notice / 2 >= until) {
+        let left = self.rest_of_lease();
+        if left <= self.notice().map_or(Duration::ZERO, |notice| notice / 2) {
             self.doubted.notify_one();
         }
-        now >= until && !seeded::is(Bug::NoDoubt)
+        left.is_zero() && !seeded::is(Bug::NoDoubt)
+    }
+
+    /// Whether nothing is left of the lease that was heard of last.
+    pub(crate) fn lease_is_over(&self) -> bool {
+        self.rest_of_lease().is_zero()
+    }
+
+    fn rest_of_lease(&self) -> Duration {
+        let until = *self.lease_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.saturating_duration_since(self.clock.local())
     }
 
     /// The driver of a run.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use workflow::Status;
 use workflow::prelude::*;
 
-use crate::support::{BRIEF, Probe, on_every_store, soon};
+use crate::support::{BRIEF, Probe, on_every_store, soon, until};
 
 #[workflow(queue = "narrow")]
 async fn held(ctx: Ctx, gate: String) -> Result<()> {
@@ -72,6 +72,8 @@ on_every_store! {
         let waiting = first.client().invoke(held, String::from("gate")).await.expect("invokes");
         stage.probe.noted("inside", 1).await;
         drop(first);
+        // A body ends at its next wait; until then its place is taken.
+        until("the dead one's body is gone", || stage.probe.inside("narrow") == 0).await;
         stage.probe.open("gate", 5);
         let _second = stage.executor().queue(narrow()).register(held).start().await.expect("starts");
         soon("result", run.result()).await.expect("completes");

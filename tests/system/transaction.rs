@@ -303,6 +303,18 @@ on_every_database! {
         assert_eq!(books(&stage).await, (100, 1));
     }
 
+    async fn one_that_is_open_for_longer_than_the_lease_stops_nothing(stage: Stage) {
+        tables(&stage).await;
+        let executor = registered(&stage, stage.executor().lease(BRIEF.0, BRIEF.1)).start().await.expect("starts");
+        let run = executor.client().invoke_named("held", &()).await.expect("invokes");
+        stage.probe.noted("body", 1).await;
+        // On a file no heartbeat gets through meanwhile.
+        tokio::time::sleep(BRIEF.0 * 2).await;
+        stage.probe.open("held", 5);
+        soon("result", run.result()).await.expect("completes");
+        assert_eq!(books(&stage).await, (100, 1));
+    }
+
     async fn an_executor_that_lost_its_lease_commits_nothing(stage: Stage) {
         tables(&stage).await;
         let faulty = Faulty::new(stage.store.clone());

@@ -7,6 +7,7 @@ use workflow_core::store::{Heartbeat, Rescued};
 use workflow_core::{ExecutorId, RunId, StoreError};
 
 use crate::clock::{after, timestamp};
+use crate::presence::Presence;
 use crate::wake::Wakes;
 use crate::{error, row, sql};
 
@@ -76,6 +77,23 @@ pub(crate) async fn heartbeat(
         next_expiry: others.try_get::<Option<i64>, _>(1).map_err(error::statement)?.map(timestamp),
         next_due: due.try_get::<Option<i64>, _>(0).map_err(error::statement)?.map(timestamp),
     })
+}
+
+/// Has the other executors of the file looked after.
+pub(crate) async fn watch(connection: &mut SqliteConnection, presence: Option<&Presence>) -> Result<(), StoreError> {
+    let Some(presence) = presence else { return Ok(()) };
+    let rows = sqlx::query(sql::LIVING_EXECUTORS).fetch_all(connection).await.map_err(error::statement)?;
+    let ids = rows.iter().map(|row| row.try_get(0).map(ExecutorId).map_err(error::statement));
+    presence.watch(ids.collect::<Result<_, _>>()?);
+    Ok(())
+}
+
+/// Ends the leases of executors whose process is no more.
+pub(crate) async fn end(tx: &mut SqliteConnection, executors: &[ExecutorId], now: i64) -> Result<(), StoreError> {
+    for executor in executors {
+        sqlx::query(sql::END_LEASE).bind(executor.0).bind(now).execute(&mut *tx).await.map_err(error::statement)?;
+    }
+    Ok(())
 }
 
 pub(crate) async fn close(

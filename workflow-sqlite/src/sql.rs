@@ -88,6 +88,8 @@ macro_rules! many {
 
 statements! {
     OTHER_EXECUTORS = "other_executors";
+    LIVING_EXECUTORS = "living_executors";
+    END_LEASE = "end_lease";
     CHECK_FENCE = "check_fence";
     CLAIMABLE = "claimable";
     COUNT_EVENTS = "count_events";

@@ -19,6 +19,7 @@ use workflow_core::{ExecutorId, RunId, Store, StoreError, Timestamp};
 use crate::clock::{self, timestamp};
 use crate::connection::{Connections, Slot, Tx};
 use crate::options::SqliteOptions;
+use crate::presence::Presence;
 use crate::wake::{File, Wakes, Watchers};
 use crate::{claim, commit, create, error, inbox, lease, migrate, read, sql, sweep, topic};
 
@@ -71,9 +72,21 @@ impl SqliteStore {
         let file = (!options.in_memory).then(|| {
             let mut wal = OsString::from(&options.path);
             wal.push("-wal");
-            File { connections: Arc::clone(&connections), wal: wal.into(), runtime: Handle::current() }
+            let presence = Arc::new(Presence::of(&options.path));
+            File { connections: Arc::clone(&connections), wal: wal.into(), presence, runtime: Handle::current() }
         });
         Ok(Self { connections, watchers: Arc::default(), file })
+    }
+
+    fn presence(&self) -> Option<&Presence> {
+        self.file.as_ref().map(|file| &*file.presence)
+    }
+
+    /// Those executors are no more.
+    fn bury(&self, executors: &[ExecutorId]) {
+        if let Some(presence) = self.presence() {
+            executors.iter().for_each(|executor| presence.bury(*executor));
+        }
     }
 
     pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
@@ -128,9 +141,13 @@ impl Store for SqliteStore {
     }
 
     async fn register(&self, executor: ExecutorId, name: &str, lease: Duration) -> Result<Timestamp, StoreError> {
+        if let Some(presence) = self.presence() {
+            presence.enter(executor);
+        }
         let mut tx = self.begin().await?;
         let now = clock::now();
         lease::register(&mut tx, executor, name, lease, now).await?;
+        lease::watch(&mut tx, self.presence()).await?;
         tx.commit().await?;
         Ok(timestamp(now))
     }
@@ -138,6 +155,7 @@ impl Store for SqliteStore {
     async fn heartbeat(&self, executor: ExecutorId, lease: Duration) -> Result<Heartbeat, StoreError> {
         let mut tx = self.begin().await?;
         let heartbeat = lease::heartbeat(&mut tx, executor, lease, clock::now()).await?;
+        lease::watch(&mut tx, self.presence()).await?;
         tx.commit().await?;
         Ok(heartbeat)
     }
@@ -147,6 +165,7 @@ impl Store for SqliteStore {
         let mut wakes = Wakes::default();
         let runs = lease::close(&mut tx, executor, clock::now(), &mut wakes).await?;
         self.end(tx, wakes).await?;
+        self.bury(&[executor]);
         Ok(runs)
     }
 
@@ -155,6 +174,7 @@ impl Store for SqliteStore {
         let mut wakes = Wakes::default();
         let rescued = lease::rescue(&mut tx, max_crashes, limit, clock::now(), &mut wakes).await?;
         self.end(tx, wakes).await?;
+        self.bury(&rescued.executors);
         Ok(rescued)
     }
 

@@ -3,7 +3,7 @@
 //! While somebody watches, a task looks every 25 ms at the size and the time of the `-wal` file, which costs a system
 //! call and no statement. When they changed, or 3 s after the last look, it asks the writer connection for its
 //! `data_version`, which changes only by writes of *other* connections, and answers such a change with
-//! [`Wakeup::Lost`].
+//! [`Wakeup::Lost`]. Every fourth time it looks whether the processes of the other executors are still there.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -17,7 +17,8 @@ use workflow_core::store::{WakeSink, Wakeup, WatchGuard};
 use workflow_core::{ExecutorId, RunId};
 
 use crate::connection::Connections;
-use crate::sql;
+use crate::presence::Presence;
+use crate::{clock, lease, sql};
 
 /// How often the file's size and time are looked at.
 const LOOK: Duration = Duration::from_millis(25);
@@ -26,6 +27,8 @@ const ASK: Duration = Duration::from_secs(3);
 /// For how many looks after a change `data_version` is asked for: a commit is in the file before it is synced, and is seen
 /// only after that, which takes as long as the disk does; and two changes may fall into one tick of the file's time.
 const ASK_AGAIN: u32 = 40;
+/// Every how many looks the other executors are looked after: a system call or two for each.
+const LOOK_AFTER: u32 = 4;
 
 /// What a transaction has to tell when it is committed.
 #[derive(Debug, Default)]
@@ -79,7 +82,11 @@ impl Watchers {
 
     /// Tells everyone to look at everything.
     pub(crate) fn lost(&self) {
-        self.sinks().iter().for_each(|sink| sink(Wakeup::Lost));
+        self.tell_all(&Wakeup::Lost);
+    }
+
+    fn tell_all(&self, wakeup: &Wakeup) {
+        self.sinks().iter().for_each(|sink| sink(wakeup.clone()));
     }
 
     /// Copied, so that no lock is held while foreign code runs.
@@ -96,7 +103,8 @@ impl Watchers {
         if let Some(file) = file
             && !std::mem::replace(&mut state.looking, true)
         {
-            let look = look(Arc::downgrade(self), Arc::downgrade(&file.connections), file.wal.clone());
+            let presence = Arc::clone(&file.presence);
+            let look = look(Arc::downgrade(self), Arc::downgrade(&file.connections), file.wal.clone(), presence);
             file.runtime.spawn(look);
         }
         let watchers = Arc::downgrade(self);
@@ -120,12 +128,14 @@ impl Watchers {
 pub(crate) struct File {
     pub(crate) connections: Arc<Connections>,
     pub(crate) wal: PathBuf,
+    pub(crate) presence: Arc<Presence>,
     pub(crate) runtime: Handle,
 }
 
 /// Looks at the file until nobody watches or the store is gone.
 #[expect(clippy::disallowed_methods, reason = "the rhythm of looking at the file, no instant of the store")]
-async fn look(watchers: Weak<Watchers>, connections: Weak<Connections>, wal: PathBuf) {
+async fn look(watchers: Weak<Watchers>, connections: Weak<Connections>, wal: PathBuf, presence: Arc<Presence>) {
+    let mut looks = 0_u32;
     let mut version = None;
     let mut seen = None;
     let mut asked = Instant::now();
@@ -146,12 +156,35 @@ async fn look(watchers: Weak<Watchers>, connections: Weak<Connections>, wal: Pat
                 _ => {}
             }
         }
+        if looks.is_multiple_of(LOOK_AFTER) && end_dead(&connections, &presence).await {
+            watchers.upgrade().iter().for_each(|watchers| watchers.tell_all(&Wakeup::Died));
+        }
+        looks = looks.wrapping_add(1);
         drop(connections);
         tokio::time::sleep(LOOK).await;
         if !watchers.upgrade().is_some_and(|watchers| watchers.go_on()) {
             return;
         }
     }
+}
+
+/// Ends the leases of executors whose process has ended; whether there were any.
+async fn end_dead(connections: &Arc<Connections>, presence: &Presence) -> bool {
+    let gone = presence.gone();
+    if gone.is_empty() {
+        return false;
+    }
+    let ended = async {
+        let mut tx = connections.begin().await?;
+        lease::end(&mut tx, &gone, clock::now()).await?;
+        tx.commit().await
+    };
+    match ended.await {
+        Ok(()) => tracing::info!(executors = ?gone, "the process of executors is gone: their lease ends"),
+        // The next heartbeat has them looked after again.
+        Err(error) => tracing::debug!(%error, "the leases of dead executors couldn't be ended"),
+    }
+    true
 }
 
 fn stamp(wal: &PathBuf) -> Option<(u64, Option<SystemTime>)> {

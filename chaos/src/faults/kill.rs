@@ -11,12 +11,22 @@ use crate::rng::Rng;
 
 /// Longer than any shutdown in good order takes.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// For how long a victim may have nothing to do.
+const IDLE: Duration = Duration::from_secs(2);
 
 pub async fn kill(field: Arc<Field>, mut rng: Rng) {
     while field.between(&mut rng, 500, 2_000).await {
         if let Some((slot, mut seat)) = field.victim(&mut rng) {
-            kill_in(&field, &mut seat).await;
-            restart(&field, slot, &mut seat).await;
+            // At any moment, or in the middle of a body; one that can do nothing just now is left for later.
+            let wanted = rng.chance(80);
+            let met = match &seat.process {
+                Some(process) if wanted => process.in_a_body(IDLE).await,
+                _ => true,
+            };
+            if met {
+                kill_in(&field, &mut seat).await;
+                restart(&field, slot, &mut seat).await;
+            }
         }
     }
 }

@@ -110,6 +110,7 @@ pub async fn body(step: &StepCtx, work: Work, cleanup: bool) -> Result<Done> {
         cleanup,
     };
     let body = world.ledger.body(start).await?;
+    println!("body");
     tokio::time::sleep(Duration::from_millis(work.millis)).await;
     if step.attempt() <= work.fails {
         body.end(false).await?;

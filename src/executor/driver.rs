@@ -476,7 +476,15 @@ impl Driver {
     }
 
     fn finish_closing(&mut self) {
-        if self.closed.is_some() && self.runs.values().all(|r| !r.machine.is_committing() && !r.leaving) {
+        if self.closed.is_none() {
+            return;
+        }
+        // A commit that is under way may wait for what the others hold: a transaction on a file keeps everybody out.
+        let bystanders = self.runs.values().filter(|r| !r.machine.is_committing() && !r.leaving);
+        let mut bystanders: Vec<RunId> = bystanders.map(|r| r.tag.run).collect();
+        bystanders.sort_unstable();
+        bystanders.into_iter().for_each(|run| self.leave(run));
+        if self.runs.is_empty() {
             self.drop_all();
             if let Some(done) = self.closed.take() {
                 let _ = done.send(());

@@ -229,6 +229,8 @@ impl Executor {
         // After a lease without an answer nothing of ours can be written any more.
         if tokio::time::timeout(self.engine.lease, self.engine.drain()).await.is_err() {
             tracing::warn!("commits are still under way after a whole lease: closing without them");
+            // They would be in the way. A driver that doesn't answer is in the middle of a workflow's code.
+            let _ = tokio::time::timeout(self.engine.heartbeat, lease::drop_runs(&self.engine)).await;
         }
         let closed = self.engine.shared.env.store.close(self.engine.life.executor()).await;
         self.stop();

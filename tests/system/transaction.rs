@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection, Row, SqliteConnection};
 use workflow::StoreError;
 use workflow::prelude::*;
 
-use crate::support::{BRIEF, Faulty, Place, Probe, Stage, on_every_database, soon};
+use crate::support::{BRIEF, Faulty, Place, Probe, Stage, on_every_database, soon, until};
 
 mod pg {
     //! On Postgres.
@@ -193,6 +193,18 @@ mod wrong {
     }
 }
 
+/// A step that is held.
+#[workflow]
+async fn gated(ctx: Ctx) -> Result<()> {
+    let probe = ctx.state::<Probe>();
+    ctx.step("gated", async || {
+        probe.note("step");
+        probe.pass("step").await;
+        Ok(())
+    })
+    .await
+}
+
 const TABLES: &str = "CREATE TABLE account (id bigint PRIMARY KEY, balance bigint NOT NULL);
     CREATE TABLE ledger (account bigint NOT NULL, amount bigint NOT NULL);
     INSERT INTO account VALUES (1, 100), (2, 100)";
@@ -207,6 +219,7 @@ fn is_postgres(stage: &Stage) -> bool {
 
 /// All workflows of the stage's database.
 fn registered(stage: &Stage, builder: workflow::Builder) -> workflow::Builder {
+    let builder = builder.register(gated);
     if is_postgres(stage) {
         builder.register(pg::deposit).register(pg::broken).register(pg::slow).register(pg::held)
     } else {
@@ -312,6 +325,28 @@ on_every_database! {
         tokio::time::sleep(BRIEF.0 * 2).await;
         stage.probe.open("held", 5);
         soon("result", run.result()).await.expect("completes");
+        assert_eq!(books(&stage).await, (100, 1));
+    }
+
+    async fn a_shutdown_rolls_an_open_one_back(stage: Stage) {
+        tables(&stage).await;
+        let faulty = Faulty::new(stage.store.clone());
+        let builder = stage.executor_on(faulty.store()).driver_threads(1);
+        let first = registered(&stage, builder).start().await.expect("starts");
+        let step = first.client().invoke(gated, ()).await.expect("invokes");
+        stage.probe.noted("step", 1).await;
+        let held = first.client().invoke_named("held", &()).await.expect("invokes");
+        stage.probe.noted("body", 1).await;
+        // Its commit waits for the end of the transaction, on a file.
+        let before = faulty.calls("commit");
+        stage.probe.open("step", 5);
+        until("the step commits", || faulty.calls("commit") > before).await;
+        soon("shutdown", first.shutdown()).await.expect("shuts down");
+        assert_eq!(books(&stage).await, (100, 0));
+        stage.probe.open("held", 5);
+        let _second = registered(&stage, stage.executor()).start().await.expect("starts");
+        soon("result", held.result()).await.expect("completes");
+        soon("result", step.result()).await.expect("completes");
         assert_eq!(books(&stage).await, (100, 1));
     }
 

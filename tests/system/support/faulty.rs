@@ -23,6 +23,7 @@ pub struct Faulty {
     after: Arc<Mutex<HashMap<&'static str, StoreError>>>,
     late: Arc<Mutex<Duration>>,
     refused: Arc<Mutex<Option<RunId>>>,
+    calls: Arc<Mutex<HashMap<&'static str, usize>>>,
 }
 
 impl Faulty {
@@ -34,6 +35,7 @@ impl Faulty {
             after: Arc::default(),
             late: Arc::default(),
             refused: Arc::default(),
+            calls: Arc::default(),
         }
     }
 
@@ -66,12 +68,18 @@ impl Faulty {
         *self.refused.lock().expect("no panic") = Some(run);
     }
 
+    /// How often `method` was called, of those that can fail.
+    pub fn calls(&self, method: &str) -> usize {
+        self.calls.lock().expect("no panic").get(method).copied().unwrap_or(0)
+    }
+
     pub fn mend(&self) {
         *self.refused.lock().expect("no panic") = None;
         self.faults.lock().expect("no panic").clear();
     }
 
     fn before(&self, method: &'static str) -> Result<(), StoreError> {
+        *self.calls.lock().expect("no panic").entry(method).or_default() += 1;
         self.faults.lock().expect("no panic").get(method).cloned().map_or(Ok(()), Err)
     }
 

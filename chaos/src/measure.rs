@@ -35,6 +35,8 @@ pub struct Recoveries {
     pub kills: Times,
     /// From a SIGTERM.
     pub handovers: Times,
+    /// From a SIGSTOP that outlasts the lease.
+    pub takeovers: Times,
     /// How many kills met a body in flight.
     pub in_flight: u64,
 }
@@ -45,10 +47,10 @@ struct Open {
     process: String,
 }
 
-/// A process that ended, and when its first run went on.
+/// A process that ended or froze, and when its first run went on.
 struct End {
     process: String,
-    killed: bool,
+    hit: Hit,
     at: DateTime<Utc>,
     progress: Option<u64>,
 }
@@ -75,10 +77,9 @@ pub fn recoveries(lines: &[Line]) -> Recoveries {
                 open.insert(step.run, Open { body: line.seq, process: process.clone() });
             }
             Record::BodyEnded { body, .. } => open.retain(|_, it| it.body != *body),
-            Record::Fault { hit: hit @ (Hit::Kill | Hit::Terminate), process: Some(process), .. } => {
-                let killed = *hit == Hit::Kill;
+            Record::Fault { hit: hit @ (Hit::Kill | Hit::Terminate | Hit::Freeze), process: Some(process), .. } => {
                 let index = ends.len();
-                ends.push(End { process: process.clone(), killed, at: line.at, progress: None });
+                ends.push(End { process: process.clone(), hit: *hit, at: line.at, progress: None });
                 let before = orphans.len();
                 open.retain(|run, it| {
                     let orphan = it.process == *process;
@@ -87,14 +88,14 @@ pub fn recoveries(lines: &[Line]) -> Recoveries {
                     }
                     !orphan
                 });
-                in_flight += u64::from(killed && orphans.len() > before);
+                in_flight += u64::from(*hit == Hit::Kill && orphans.len() > before);
             }
             _ => {}
         }
     }
-    let times =
-        |killed| Times::of(ends.iter().filter(|end| end.killed == killed).filter_map(|end| end.progress).collect());
-    Recoveries { kills: times(true), handovers: times(false), in_flight }
+    let times = |hit| Times::of(ends.iter().filter(|end| end.hit == hit).filter_map(|end| end.progress).collect());
+    let (kills, handovers, takeovers) = (times(Hit::Kill), times(Hit::Terminate), times(Hit::Freeze));
+    Recoveries { kills, handovers, takeovers, in_flight }
 }
 
 /// From the moment when the server took connections to the first step that was recorded.

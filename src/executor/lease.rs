@@ -72,14 +72,11 @@ async fn beat(engine: &Arc<Engine>, alive_since: &mut Instant) -> Beat {
     }
 }
 
-/// Answers that come too late to be of use, one after the other, after which an executor insists on its whole lease.
-const TOO_LATE: u32 = 3;
-
 /// Finds out whether the lease lasts, when that is needed and may have changed since it was last heard of.
 pub(crate) async fn reassure(engine: Arc<Engine>) {
     let shared = &engine.shared;
     let mut delay = Duration::from_millis(5);
-    let mut late = 0;
+    let mut pace = Pace::default();
     loop {
         tokio::select! {
             biased;
@@ -95,18 +92,22 @@ pub(crate) async fn reassure(engine: Arc<Engine>) {
             }
             continue;
         };
+        let wanted = pace.wants(notice, shared.env.store.notice()).map(|wanted| wanted.min(engine.lease));
+        if let Some(less) = wanted.filter(|wanted| *wanted < notice) {
+            // From now on less can be relied on.
+            shared.set_notice(Some(less));
+            shared.shorten(less);
+        }
         let sent = shared.clock.local();
-        let insists = late >= TOO_LATE;
-        let store = &shared.env.store;
-        match if insists { store.insist(executor).await } else { store.lease_left(executor).await } {
+        match shared.env.store.lease_left(executor, wanted).await {
             Ok(left) => {
                 delay = Duration::from_millis(5);
-                let slow = shared.clock.local().saturating_duration_since(sent) > notice / 2;
-                late = if slow { late + 1 } else { 0 };
-                if insists && executor == engine.life.executor() {
-                    tracing::info!("the database answers too slowly for a lease that may end early: this one doesn't");
-                    shared.set_notice(None);
-                    late = 0;
+                pace.took(shared.clock.local().saturating_duration_since(sent), notice);
+                if let Some(more) = wanted.filter(|wanted| *wanted > notice)
+                    && executor == engine.life.executor()
+                {
+                    tracing::debug!(notice = ?more, "the database answers slowly: the lease ends early with more notice");
+                    shared.set_notice((more < engine.lease).then_some(more));
                 }
                 shared.renewed(sent, left);
                 (0..engine.drivers()).for_each(|driver| shared.tell(driver, Msg::Reassured));
@@ -121,6 +122,42 @@ pub(crate) async fn reassure(engine: Arc<Engine>) {
                 // Whoever waits for it asks again.
             }
         }
+    }
+}
+
+/// How fast the last answers were, compared with the notice.
+#[derive(Default)]
+struct Pace {
+    late: u32,
+    early: u32,
+}
+
+impl Pace {
+    /// Answers that come too late to be of use, one after the other, after which an executor needs more notice.
+    const LATE: u32 = 3;
+    /// Answers that would have been early enough with less notice, one after the other, before it does with less.
+    const EARLY: u32 = 100;
+    /// By how much more and less.
+    const STEP: u32 = 4;
+
+    fn took(&mut self, time: Duration, notice: Duration) {
+        self.late = if time > notice / 2 { self.late + 1 } else { 0 };
+        self.early = if time < notice / (4 * Self::STEP) { self.early + 1 } else { 0 };
+    }
+
+    /// Another notice than the one in force, if that is time. `least` is the store's.
+    fn wants(&mut self, notice: Duration, least: Option<Duration>) -> Option<Duration> {
+        let wanted = if self.late >= Self::LATE {
+            Some(notice * Self::STEP)
+        } else if self.early >= Self::EARLY {
+            Some(least.map_or(notice, |least| least.max(notice / Self::STEP)))
+        } else {
+            None
+        };
+        if wanted.is_some() {
+            *self = Self::default();
+        }
+        wanted.filter(|wanted| *wanted != notice)
     }
 }
 

@@ -132,8 +132,17 @@ impl Shared {
 
     /// A call that was sent at `sent` told that the lease lasts until `lease` from then, unless it is ended with notice.
     pub(crate) fn renewed(&self, sent: Instant, lease: Duration) {
+        // The lock first: less notice than was read here must not be forgotten.
+        let mut until = self.lease_until.lock().unwrap_or_else(PoisonError::into_inner);
         let lease = self.notice().map_or(lease, |notice| notice.min(lease));
-        *self.lease_until.lock().unwrap_or_else(PoisonError::into_inner) = lease_end(sent, lease);
+        *until = lease_end(sent, lease);
+    }
+
+    /// No more than this can be relied on from now.
+    pub(crate) fn shorten(&self, rest: Duration) {
+        let most = lease_end(self.clock.local(), rest);
+        let mut until = self.lease_until.lock().unwrap_or_else(PoisonError::into_inner);
+        *until = most.min(*until);
     }
 
     /// Whether the lease may have run out: a process that was frozen or is cut off must begin nothing before it knows.

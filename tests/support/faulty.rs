@@ -174,12 +174,8 @@ impl Store for FaultyStore {
         self.inner.notice()
     }
 
-    async fn lease_left(&self, executor: ExecutorId) -> Result<Duration, StoreError> {
-        self.inner.lease_left(executor).await
-    }
-
-    async fn insist(&self, executor: ExecutorId) -> Result<Duration, StoreError> {
-        self.inner.insist(executor).await
+    async fn lease_left(&self, executor: ExecutorId, notice: Option<Duration>) -> Result<Duration, StoreError> {
+        self.inner.lease_left(executor, notice).await
     }
 
     async fn close(&self, executor: ExecutorId) -> Result<u64, StoreError> {

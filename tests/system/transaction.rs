@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection, Row, SqliteConnection};
 use workflow::StoreError;
 use workflow::prelude::*;
 
-use crate::support::{BRIEF, Faulty, Place, Probe, Stage, on_every_database, soon, until};
+use crate::support::{BRIEF, Faulty, Place, Probe, Stage, on_every_database, outlast, soon, until};
 
 mod pg {
     //! On Postgres.
@@ -322,7 +322,7 @@ on_every_database! {
         let run = executor.client().invoke_named("held", &()).await.expect("invokes");
         stage.probe.noted("body", 1).await;
         // On a file no heartbeat gets through meanwhile.
-        tokio::time::sleep(BRIEF.0 * 2).await;
+        outlast(BRIEF.0).await;
         stage.probe.open("held", 5);
         soon("result", run.result()).await.expect("completes");
         assert_eq!(books(&stage).await, (100, 1));

@@ -8,6 +8,7 @@ CREATE TABLE workflow.executors (
     registered_at timestamptz NOT NULL,
     lease_until   timestamptz NOT NULL,
     presence      bigint,
+    notice_us     bigint      NOT NULL,
     CONSTRAINT executor_id_is_used_once PRIMARY KEY (id),
     CONSTRAINT executor_state_is_known CHECK (state IN ('alive', 'closed', 'dead'))
 ) WITH (fillfactor = 50);
@@ -17,6 +18,9 @@ COMMENT ON TABLE workflow.executors IS
 
 COMMENT ON COLUMN workflow.executors.presence IS
     'The advisory lock that a session of its process holds. When it is free the process is gone.';
+
+COMMENT ON COLUMN workflow.executors.notice_us IS
+    'How many microseconds the lease goes on for at least when the process seems to be gone.';
 
 CREATE TABLE workflow.executor_writers (
     executor_id uuid     NOT NULL,

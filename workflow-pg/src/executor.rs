@@ -9,7 +9,7 @@ use workflow_core::store::{Heartbeat, Rescued};
 use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
 
 use crate::error::{commit, work};
-use crate::presence::Presence;
+use crate::presence::{NOTICE, Presence};
 use crate::row::{limit, micros, text};
 use crate::seeded::{self, Bug};
 use crate::session::{WRITER_SLOTS, acquire, end, retry};
@@ -34,7 +34,7 @@ impl PgStore {
         let now = retry(async || {
             let mut conn = acquire(self.leases()).await?;
             let query = sqlx::query(sql::REGISTER).bind(executor.0).bind(text(name)).bind(micros(lease));
-            let query = query.bind(i32::from(WRITER_SLOTS)).bind(presence);
+            let query = query.bind(i32::from(WRITER_SLOTS)).bind(presence).bind(micros(NOTICE));
             let rows = query.fetch_all(&mut *conn).await.map_err(commit)?;
             let row = rows.first().ok_or(StoreError::LeaseLost(executor))?;
             row.try_get("now").map_err(commit)
@@ -76,20 +76,17 @@ impl PgStore {
         Ok(renewed)
     }
 
-    pub(crate) async fn rest_of_lease(&self, executor: ExecutorId) -> Result<Duration, StoreError> {
-        self.left(executor, sql::LEASE_LEFT).await
-    }
-
-    pub(crate) async fn insist_on_lease(&self, executor: ExecutorId) -> Result<Duration, StoreError> {
-        if let Some(presence) = self.presence() {
-            presence.hide(executor.0);
-        }
-        self.left(executor, sql::INSIST).await
-    }
-
-    async fn left(&self, executor: ExecutorId, sql: &'static str) -> Result<Duration, StoreError> {
+    pub(crate) async fn rest_of_lease(
+        &self,
+        executor: ExecutorId,
+        notice: Option<Duration>,
+    ) -> Result<Duration, StoreError> {
         let mut conn = acquire(self.leases()).await?;
-        let rows = sqlx::query(sql).bind(executor.0).fetch_all(&mut *conn).await.map_err(work)?;
+        let query = match notice {
+            Some(notice) => sqlx::query(sql::NEED_NOTICE).bind(executor.0).bind(micros(notice)),
+            None => sqlx::query(sql::LEASE_LEFT).bind(executor.0),
+        };
+        let rows = query.fetch_all(&mut *conn).await.map_err(work)?;
         let row = rows.first().ok_or(StoreError::LeaseLost(executor))?;
         let left: i64 = row.try_get("left_us").map_err(work)?;
         Ok(Duration::from_micros(u64::try_from(left).unwrap_or(0)))

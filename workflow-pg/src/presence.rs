@@ -8,7 +8,7 @@
 //! presences form a ring, in which each process waits for the locks of the next one: when it gets all of them, the other is
 //! gone. A process that is frozen, or whose host is lost, keeps its sessions: there the lease decides.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,14 +19,14 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::listen::Shared;
-use crate::row::micros;
 use crate::sql;
 
 /// The longest wait for one lock: it holds back `VACUUM` for as long.
 const SESSION: &str = "SET idle_session_timeout = 0; SET statement_timeout = 5000; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 5000";
 /// So that a wait that is given up ends on the server as well. Not every system has it.
 const NOTICE_LOSS: &str = "SET client_connection_check_interval = 500";
-/// For how long the lease of a process that seems to be gone goes on at least: it may only be cut off, and rely on it.
+/// For how long the lease of a process that seems to be gone goes on at least: it may only be cut off, and rely on it. An
+/// executor that needs more says so.
 pub(crate) const NOTICE: Duration = Duration::from_millis(60);
 /// A process that lost all its sessions at once has new ones after this; one that died hasn't.
 const GRACE: Duration = Duration::from_millis(20);
@@ -46,8 +46,8 @@ pub(crate) struct Presence {
     key: i64,
     /// Whether the session that listens holds the lock.
     held: AtomicBool,
-    /// The executors that live here, and whether they can be watched.
-    executors: Mutex<BTreeMap<Uuid, bool>>,
+    /// The executors that live here.
+    executors: Mutex<BTreeSet<Uuid>>,
     /// Whom this process watches.
     watched: Mutex<Option<i64>>,
     /// Called when somebody else should be watched.
@@ -63,7 +63,7 @@ impl Presence {
 
     /// An executor that is about to register. Its presence, if it can be watched.
     pub(crate) fn enter(&self, executor: Uuid) -> Option<i64> {
-        self.lock().insert(executor, true);
+        self.lock().insert(executor);
         self.changed.notify_one();
         self.key_if_held()
     }
@@ -78,11 +78,6 @@ impl Presence {
     /// Its presence now, if it can be watched.
     pub(crate) fn key_if_held(&self) -> Option<i64> {
         self.held.load(Ordering::SeqCst).then_some(self.key)
-    }
-
-    /// This executor isn't to be watched any more.
-    pub(crate) fn hide(&self, executor: Uuid) {
-        self.lock().entry(executor).and_modify(|seen| *seen = false);
     }
 
     pub(crate) fn leave(&self, executor: Uuid) {
@@ -102,7 +97,7 @@ impl Presence {
     pub(crate) async fn hold(&self, session: &mut PgListener) -> Result<Option<i64>, sqlx::Error> {
         let held: bool = sqlx::query_scalar(sql::HOLD_PRESENCE).bind(self.key).fetch_one(&mut *session).await?;
         self.held.store(held, Ordering::SeqCst);
-        let executors: Vec<Uuid> = self.lock().iter().filter(|(_, seen)| **seen).map(|(id, _)| *id).collect();
+        let executors: Vec<Uuid> = self.lock().iter().copied().collect();
         if held && !executors.is_empty() {
             sqlx::query(sql::SET_PRESENCE).bind(self.key).bind(executors).execute(&mut *session).await?;
         }
@@ -118,7 +113,7 @@ impl Presence {
         *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = key;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Uuid, bool>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<Uuid>> {
         self.executors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -172,11 +167,11 @@ async fn watch_peers(shared: &Shared, presence: &Presence, side: &PgPool) -> Res
         let seen = began.elapsed() > HELD;
         tokio::time::sleep(if seen { GRACE } else { LONG_GRACE }).await;
         if absent && (seen || settled(&mut conn).await?) && is_absent(&mut conn, peer).await? {
-            let query = sqlx::query_scalar(sql::EXPIRE_ABSENT).bind(peer).bind(micros(NOTICE));
-            let expired: Vec<Uuid> = query.fetch_all(&mut conn).await?;
-            if !expired.is_empty() {
+            let query = sqlx::query_as(sql::EXPIRE_ABSENT).bind(peer);
+            let expired: Vec<(Uuid, i64)> = query.fetch_all(&mut conn).await?;
+            if let Some(last) = expired.iter().map(|(_, notice)| *notice).max() {
                 tracing::info!(executors = ?expired, "the process of executors is gone: their lease ends");
-                tokio::time::sleep(NOTICE).await;
+                tokio::time::sleep(Duration::from_micros(last.unsigned_abs())).await;
                 shared.found_dead();
             }
         }

@@ -117,12 +117,8 @@ impl Store for PgStore {
         self.presence().map(|_| NOTICE)
     }
 
-    async fn lease_left(&self, executor: ExecutorId) -> Result<Duration, StoreError> {
-        self.rest_of_lease(executor).await
-    }
-
-    async fn insist(&self, executor: ExecutorId) -> Result<Duration, StoreError> {
-        self.insist_on_lease(executor).await
+    async fn lease_left(&self, executor: ExecutorId, notice: Option<Duration>) -> Result<Duration, StoreError> {
+        self.rest_of_lease(executor, notice).await
     }
 
     async fn close(&self, executor: ExecutorId) -> Result<u64, StoreError> {

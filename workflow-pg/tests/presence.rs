@@ -115,15 +115,21 @@ async fn a_process_that_lost_its_sessions_is_there_again_and_keeps_its_lease() {
     other.heartbeat(executor, LONG).await.expect("it has kept its lease");
 }
 
-/// Ends the lease as somebody does who takes the executor's process for dead, with this notice.
-async fn expire(observer: &PgPool, executor: ExecutorId, notice: Duration) {
-    let presence: i64 = sqlx::query_scalar("SELECT x.presence FROM workflow.executors AS x WHERE x.id = $1")
+async fn presence(observer: &PgPool, executor: ExecutorId) -> i64 {
+    sqlx::query_scalar("SELECT x.presence FROM workflow.executors AS x WHERE x.id = $1")
         .bind(executor.0)
         .fetch_one(observer)
         .await
-        .expect("has a presence");
+        .expect("has a presence")
+}
+
+/// Ends the lease as somebody does who takes the executor's process for dead, with this notice.
+async fn expire(observer: &PgPool, executor: ExecutorId, notice: Duration) {
+    let presence = presence(observer, executor).await;
     let micros = i64::try_from(notice.as_micros()).expect("is short");
-    let query = sqlx::query(include_str!("../queries/expire_absent.sql")).bind(presence).bind(micros);
+    let query = sqlx::query("UPDATE workflow.executors SET notice_us = $2 WHERE id = $1").bind(executor.0).bind(micros);
+    query.execute(observer).await.expect("sets it");
+    let query = sqlx::query(include_str!("../queries/expire_absent.sql")).bind(presence);
     assert_eq!(query.fetch_all(observer).await.expect("expires it").len(), 1);
 }
 
@@ -132,27 +138,31 @@ async fn who_is_taken_for_dead_wrongly_can_say_so_within_the_notice() {
     let harness = Harness::migrated().await;
     let observer = harness.database.pool(1).await.expect("connects");
     let (store, executor) = process(&harness, &observer).await;
-    assert!(store.lease_left(executor).await.expect("lives") > LIMIT);
+    assert!(store.lease_left(executor, None).await.expect("lives") > LIMIT);
     expire(&observer, executor, LIMIT).await;
-    assert!(store.lease_left(executor).await.expect("lives still") <= LIMIT);
+    assert!(store.lease_left(executor, None).await.expect("lives still") <= LIMIT);
     store.commit(executor, &[]).await.expect("writes still");
     store.heartbeat(executor, LONG).await.expect("lives");
-    assert!(store.lease_left(executor).await.expect("lives") > LIMIT);
+    assert!(store.lease_left(executor, None).await.expect("lives") > LIMIT);
 }
 
 #[tokio::test]
-async fn who_insists_on_its_lease_is_watched_no_more() {
+async fn a_lease_is_ended_with_the_notice_that_its_executor_needs() {
     let harness = Harness::migrated().await;
     let observer = harness.database.pool(1).await.expect("connects");
     let (store, executor) = process(&harness, &observer).await;
-    assert!(store.insist(executor).await.expect("lives") > LIMIT);
-    let presence: Option<i64> = sqlx::query_scalar("SELECT x.presence FROM workflow.executors AS x WHERE x.id = $1")
-        .bind(executor.0)
-        .fetch_one(&observer)
-        .await
-        .expect("is there");
-    assert_eq!(presence, None);
-    assert!(store.lease_left(executor).await.expect("lives") > LIMIT);
+    let presence = presence(&observer, executor).await;
+    let expire = async || {
+        let query = sqlx::query(include_str!("../queries/expire_absent.sql")).bind(presence);
+        query.fetch_all(&observer).await.expect("expires it").len()
+    };
+    let whole = store.lease_left(executor, Some(LONG)).await.expect("lives");
+    assert!(whole > LIMIT, "{whole:?}");
+    assert_eq!(expire().await, 0, "it needs all of it");
+    store.lease_left(executor, Some(LIMIT)).await.expect("lives");
+    assert_eq!(expire().await, 1);
+    let left = store.lease_left(executor, None).await.expect("lives still");
+    assert!(left > LIMIT / 2 && left <= LIMIT, "{left:?}");
 }
 
 #[tokio::test]
@@ -163,6 +173,6 @@ async fn who_is_taken_for_dead_wrongly_is_fenced() {
     expire(&observer, executor, Duration::ZERO).await;
     let lost = |error: &StoreError| matches!(error, StoreError::LeaseLost(id) if *id == executor);
     assert!(store.commit(executor, &[]).await.is_err_and(|error| lost(&error)));
-    assert!(store.lease_left(executor).await.is_err_and(|error| lost(&error)));
+    assert!(store.lease_left(executor, None).await.is_err_and(|error| lost(&error)));
     assert!(store.heartbeat(executor, LONG).await.is_err_and(|error| lost(&error)));
 }

@@ -186,6 +186,12 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
+/// Lets a lease run out.
+#[expect(clippy::disallowed_methods, reason = "nothing tells that a lease has run out that nobody could renew")]
+pub async fn outlast(lease: Duration) {
+    tokio::time::sleep(lease * 2).await;
+}
+
 /// How long something takes.
 #[expect(clippy::disallowed_methods, reason = "measures what a user would measure")]
 pub fn stopwatch() -> impl Fn() -> Duration {

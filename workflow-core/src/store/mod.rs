@@ -103,23 +103,15 @@ pub trait Store: Debug + Send + Sync + 'static {
         None
     }
 
-    /// How much was left of the lease of `executor` at some moment during the call. Only asked of a store with a
-    /// [`Store::notice`].
+    /// How much was left of the lease of `executor` at some moment during the call. With a `notice`, the lease is ended
+    /// early from then on with that notice instead of [`Store::notice`]; one that is as long as the lease keeps it from
+    /// being ended early. Only asked of a store with a [`Store::notice`].
     ///
     /// # Errors
     ///
     /// [`StoreError::LeaseLost`] as for a heartbeat.
-    async fn lease_left(&self, executor: ExecutorId) -> Result<Duration, StoreError> {
-        Err(StoreError::LeaseLost(executor))
-    }
-
-    /// Keeps the lease of `executor` from being ended early from now on, for an executor that is too slow for the notice.
-    /// Returns what is left of it, as [`Store::lease_left`].
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::LeaseLost`] as for a heartbeat.
-    async fn insist(&self, executor: ExecutorId) -> Result<Duration, StoreError> {
+    async fn lease_left(&self, executor: ExecutorId, notice: Option<Duration>) -> Result<Duration, StoreError> {
+        let _ = notice;
         Err(StoreError::LeaseLost(executor))
     }
 

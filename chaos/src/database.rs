@@ -127,6 +127,8 @@ impl Place {
 impl Postgres {
     async fn start(directory: &Path, full_disk: bool) -> Result<Self, AnyError> {
         let options = ServerOptions::new().set("shared_buffers", "256MB").set("max_wal_size", "512MB");
+        // For the checker.
+        let options = options.set("track_commit_timestamp", "on");
         let server = Server::start(options).await?;
         let disk = if full_disk { Disk::mount(directory) } else { None };
         if let Some(disk) = &disk {

@@ -1,6 +1,7 @@
 //! The hidden sub-command `executor`: what a process of the cluster does until it is killed.
 
 use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -79,7 +80,7 @@ async fn try_start(setup: &Setup, ledger: &Ledger) -> Result<Executor, AnyError>
     let lease = Duration::from_millis(setup.lease_ms);
     let builder = work::register(Executor::builder(spy), setup.build, setup.on_postgres());
     let executor = builder
-        .state(World { ledger: ledger.clone(), clock })
+        .state(World { ledger: ledger.clone(), clock, marks: Path::new(&setup.ledger).with_file_name("marks") })
         .name(&setup.name)
         .lease(lease, lease / 5)
         .poll_interval(Duration::from_millis(500))

@@ -13,13 +13,21 @@ use crate::options::Kind;
 use crate::rng::Rng;
 use crate::setup::CANARY;
 use crate::work::{
-    self, Endless, Fan, Naps, Order, Ring, Transfer, Wait, endless, fan, order, release, release_2, ringer, timer,
-    waiter,
+    self, Endless, Fan, Haul, Naps, Order, Ring, Transfer, Wait, endless, fan, haul, order, release, release_2, ringer,
+    timer, waiter,
 };
 
 /// How many clients of each kind there are.
-const CLIENTS: [(&str, u32); 7] =
-    [("order", 36), ("transfer", 30), ("timer", 10), ("event", 6), ("fan", 6), ("cancel", 8), ("release", 8)];
+const CLIENTS: [(&str, u32); 8] = [
+    ("order", 36),
+    ("haul", 12),
+    ("transfer", 30),
+    ("timer", 10),
+    ("event", 6),
+    ("fan", 6),
+    ("cancel", 8),
+    ("release", 8),
+];
 
 /// Begins all clients. Each ends its round when the field is stopped.
 pub async fn begin(field: &Arc<Field>) -> Result<JoinSet<()>, AnyError> {
@@ -47,6 +55,7 @@ async fn rounds(kind: &'static str, mut caller: Caller) {
     while !caller.done() {
         match kind {
             "order" => orders(&mut caller).await,
+            "haul" => hauls(&mut caller).await,
             "transfer" => transfers(&mut caller).await,
             "timer" => timers(&mut caller).await,
             "event" => events(&mut caller).await,
@@ -84,6 +93,17 @@ async fn orders(caller: &mut Caller) {
     if caller.rng.chance(5) {
         caller.invoke_again(order, &input, &id, false).await;
         caller.status(run.id()).await;
+    }
+}
+
+async fn hauls(caller: &mut Caller) {
+    let id = caller.id();
+    let input = Haul {
+        loads: 10 + u32::try_from(caller.rng.below(30)).unwrap_or(0),
+        again_millis: 1_000 + caller.rng.below(3_000),
+    };
+    if let Some(run) = caller.invoke(haul, &input, &id, true).await {
+        caller.ended(&run).await;
     }
 }
 

@@ -8,7 +8,7 @@ CREATE TABLE workflow.executors (
     registered_at timestamptz NOT NULL,
     lease_until   timestamptz NOT NULL,
     presence      bigint,
-    notice_us     bigint      NOT NULL,
+    notice_us     bigint      NOT NULL DEFAULT 60000,
     CONSTRAINT executor_id_is_used_once PRIMARY KEY (id),
     CONSTRAINT executor_state_is_known CHECK (state IN ('alive', 'closed', 'dead'))
 ) WITH (fillfactor = 50);

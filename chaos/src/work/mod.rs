@@ -3,6 +3,7 @@
 mod cancels;
 mod events;
 mod fans;
+mod hauls;
 mod orders;
 mod releases;
 mod timers;
@@ -11,11 +12,13 @@ mod transfers;
 pub use cancels::{Endless, endless};
 pub use events::{BELL, Bell, Ring, Wait, ringer, waiter};
 pub use fans::{Fan, fan};
+pub use hauls::{Haul, haul};
 pub use orders::{Order, order};
 pub use releases::{release, release_2};
 pub use timers::{Naps, timer};
 pub use transfers::{Transfer, transfer_pg, transfer_sqlite};
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -31,6 +34,8 @@ pub struct World {
     pub ledger: Ledger,
     /// The database's clock; without, it is the machine's.
     pub clock: Option<PgPool>,
+    /// A directory with a mark for each step that was begun, of those that want to know.
+    pub marks: PathBuf,
 }
 
 /// What a step comes to.
@@ -61,6 +66,7 @@ impl Work {
 pub fn register(builder: Builder, build: u32, postgres: bool) -> Builder {
     let builder = builder
         .register(order)
+        .register(haul)
         .register(timer)
         .register(waiter)
         .register(ringer)
@@ -85,6 +91,12 @@ impl World {
             Some(pool) => Ok(sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(pool).await?),
             None => Ok(Utc::now()),
         }
+    }
+
+    /// Whether this is asked for the first time, in any process. When nobody knows, it is.
+    fn is_first(&self, key: &str) -> bool {
+        let made = std::fs::create_dir_all(&self.marks).and_then(|()| std::fs::File::create_new(self.marks.join(key)));
+        !made.is_err_and(|error| error.kind() == std::io::ErrorKind::AlreadyExists)
     }
 
     /// A transactional body begins.

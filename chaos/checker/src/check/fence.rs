@@ -7,7 +7,8 @@ use super::facts::{Body, Facts};
 /// I8.
 ///
 /// An outcome that names its body (the field `body` of its JSON) was recorded by that body's process. When a body of the
-/// same run began in another process in between, the run belonged to that one by then.
+/// same run began in another process in between, the run belonged to that one by then. In between is until the commit,
+/// where the database tells when that was.
 pub(super) fn nothing_stale(facts: &Facts<'_>) -> Vec<Violation> {
     let mut found = Vec::new();
     for &run in facts.bodies_of.keys() {
@@ -31,7 +32,7 @@ pub(super) fn nothing_stale(facts: &Facts<'_>) -> Vec<Violation> {
                 other.process != body.process
                     && other.line.seq > body.line.seq
                     && other.began > body.line.at
-                    && other.line.at < entry.recorded_at
+                    && other.line.at < entry.committed_at.unwrap_or(entry.recorded_at)
                     && facts.thawed_into(other, body.line.at).is_none()
             });
             if let Some(other) = taken {

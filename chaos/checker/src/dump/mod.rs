@@ -132,6 +132,8 @@ pub struct Entry {
     pub mark: Option<i64>,
     /// When it was recorded.
     pub recorded_at: Time,
+    /// When that was committed, by the database itself, where it knows.
+    pub committed_at: Option<Time>,
 }
 
 impl Entry {

@@ -103,6 +103,7 @@ fn entry(row: &PgRow) -> Result<Entry, sqlx::Error> {
         payload: row.try_get("payload")?,
         mark: row.try_get("mark")?,
         recorded_at: row.try_get("recorded_at")?,
+        committed_at: row.try_get("committed_at")?,
     })
 }
 

@@ -109,6 +109,7 @@ fn entry(row: &SqliteRow) -> Result<Entry, sqlx::Error> {
         payload: row.try_get("payload")?,
         mark: row.try_get("mark")?,
         recorded_at: instant(row.try_get("recorded_at")?),
+        committed_at: None,
     })
 }
 

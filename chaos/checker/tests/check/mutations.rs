@@ -134,6 +134,11 @@ pub const MUTATIONS: &[Mutation] = &[
         let old = w.record(|r| matches!(r, Record::BodyStarted { step, attempt: 2, .. } if step.name == "charge")).seq;
         w.entry_mut(ORDER, "charge", "ok").payload = json!({ "body": old }).to_string().into_bytes();
     }),
+    ("I8", "an outcome that was committed when others had the run", |w| {
+        let old = w.record(|r| matches!(r, Record::BodyStarted { step, attempt: 2, .. } if step.name == "charge")).at;
+        let entry = w.entry_mut(ORDER, "reserve", "ok");
+        entry.committed_at = Some(old + ms(60_000));
+    }),
     ("I8", "an outcome of a body that never was", |w| {
         w.entry_mut(ORDER, "charge", "ok").payload = json!({ "body": 999 }).to_string().into_bytes();
     }),

@@ -143,6 +143,7 @@ impl World {
             payload: payload.to_string().into_bytes(),
             mark: None,
             recorded_at,
+            committed_at: None,
         });
         journal.last_mut().expect("just added")
     }

@@ -1,5 +1,6 @@
 //! A campaign from its beginning to its verdict.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -49,7 +50,8 @@ async fn hunt(options: &Options) -> Result<Verdict, AnyError> {
     let began = Instant::now();
     let limit = Duration::from_secs(options.seconds);
     for round in 0.. {
-        let options = Options { seed: options.seed.wrapping_add(round), ..options.clone() };
+        let faults = in_focus(options, round);
+        let options = Options { seed: options.seed.wrapping_add(round), faults, ..options.clone() };
         let mut verdict = once(&options, ROUND).await?;
         verdict.missing.clear();
         if verdict.violations > 0 || began.elapsed() >= limit {
@@ -59,6 +61,18 @@ async fn hunt(options: &Options) -> Result<Verdict, AnyError> {
         }
     }
     Err("no round was run".into())
+}
+
+/// The faults of a round: first all of them, then those that go together, more densely.
+fn in_focus(options: &Options, round: u64) -> BTreeSet<Class> {
+    let focus: &[Class] = match round % 4 {
+        1 => &[Class::F2],
+        2 => &[Class::F1, Class::F3],
+        3 => &[Class::F4, Class::F5, Class::F6, Class::F10],
+        _ => return options.faults.clone(),
+    };
+    let faults: BTreeSet<_> = options.faults.iter().copied().filter(|class| focus.contains(class)).collect();
+    if faults.is_empty() { options.faults.clone() } else { faults }
 }
 
 async fn once(options: &Options, seconds: u64) -> Result<Verdict, AnyError> {

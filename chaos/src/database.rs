@@ -94,6 +94,7 @@ impl Place {
             Place::Postgres(_) => {
                 let mut connection = PgConnection::connect(&self.url()).await?;
                 connection.execute(sqlx::raw_sql(POSTGRES_TABLES)).await?;
+                connection.execute(sqlx::raw_sql(include_str!("../queries/slow_commits.sql"))).await?;
                 connection.execute(AssertSqlSafe(accounts)).await?;
             }
             Place::Sqlite(_) => {

@@ -30,6 +30,12 @@ pub fn begin(field: &Arc<Field>) -> JoinSet<()> {
     }
     spawn!(F1, kill::kill);
     spawn!(F2, freeze::freeze);
+    if field.options.faults.iter().eq([&Class::F2]) {
+        // Nothing else is in the way of more of them.
+        for more in ["more", "still more"] {
+            tasks.spawn(freeze::freeze(field.clone(), rng(more)));
+        }
+    }
     spawn!(F12, kill::deploy);
     if field.place.postgres().is_some() {
         spawn!(F3, database::crash);

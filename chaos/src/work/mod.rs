@@ -1,6 +1,7 @@
 //! What the executors run, and how its steps tell the ledger what they do.
 
 mod cancels;
+mod drags;
 mod events;
 mod fans;
 mod hauls;
@@ -10,6 +11,7 @@ mod timers;
 mod transfers;
 
 pub use cancels::{Endless, endless};
+pub use drags::{Drag, drag};
 pub use events::{BELL, Bell, Ring, Wait, ringer, waiter};
 pub use fans::{Fan, fan};
 pub use hauls::{Haul, haul};
@@ -75,7 +77,8 @@ pub fn register(builder: Builder, build: u32, postgres: bool) -> Builder {
         .register(endless)
         .register(cancels::dozer)
         .register(release);
-    let builder = if postgres { builder.register(transfer_pg) } else { builder.register(transfer_sqlite) };
+    let builder =
+        if postgres { builder.register(transfer_pg).register(drag) } else { builder.register(transfer_sqlite) };
     if build >= 2 { builder.register(release_2) } else { builder }
 }
 

@@ -113,14 +113,9 @@ fn build() -> Result<PathBuf, AnyError> {
 fn hunt(program: &Path, bug: Option<Bug>, options: &Options) -> Result<Value, AnyError> {
     let mut command = Command::new(program);
     command.args(["run", "--seed", &options.seed.to_string()]);
-    match bug {
-        Some(bug) => {
-            command.args(["--until-violation", "--seconds", &options.seconds.to_string(), "--bug", bug.name()]);
-            command.env(CHOSEN, bug.name());
-        }
-        None => {
-            command.args(["--seconds", "15"]);
-        }
+    command.args(["--until-violation", "--seconds", &options.seconds.to_string()]);
+    if let Some(bug) = bug {
+        command.args(["--bug", bug.name()]).env(CHOSEN, bug.name());
     }
     let output = command.stderr(Stdio::null()).output()?;
     let verdict = serde_json::from_slice(&output.stdout);

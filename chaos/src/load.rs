@@ -106,7 +106,7 @@ async fn hauls(caller: &mut Caller) {
     let id = caller.id();
     let input = Haul {
         loads: 10 + u32::try_from(caller.rng.below(30)).unwrap_or(0),
-        again_millis: 2_000 + caller.rng.below(5_000),
+        again_millis: 2_000 + caller.rng.below(3_000),
     };
     if let Some(run) = caller.invoke(haul, &input, &id, true).await {
         caller.ended(&run).await;

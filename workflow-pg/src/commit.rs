@@ -15,7 +15,7 @@ use crate::session::{end, retry};
 use crate::store::PgStore;
 use crate::topic::{self, Found};
 use crate::wake::Wakes;
-use crate::{create, seeded, sql};
+use crate::{create, deliver, seeded, sql};
 
 /// Payloads of events above this size aren't handed back with the commit: the owner reads its mail instead.
 const MAX_SHORT_CUT_BYTES: usize = 64 * 1024;
@@ -119,8 +119,16 @@ impl PgStore {
         let found = wait_for_events(&mut tx, turns, &emits).await?;
         let mut messages: Vec<_> = found.iter().map(Found::message).collect();
         messages.extend(turns.iter().flat_map(|turn| &turn.sends).map(Outgoing::message));
+        let mut told = Wakes::default();
         if !emits.is_empty() {
             messages.extend(topic::emit(&mut tx, &emits).await?);
+            if messages.len() > deliver::MOST_AT_ONCE {
+                // What goes to runs of the batch belongs into the statement that changes them.
+                let batch: HashSet<Uuid> = turns.iter().map(|turn| turn.run.0).collect();
+                let (inside, outside) = messages.into_iter().partition(|message| batch.contains(&message.to));
+                messages = inside;
+                told = deliver::send_messages(&mut tx, outside, work).await?.1;
+            }
         }
         let starts: Vec<_> = turns.iter().flat_map(|turn| &turn.starts).collect();
         let mut started = Wakes::default();
@@ -132,6 +140,7 @@ impl PgStore {
             Try::Done { now, mail, mut wakes } => {
                 end(tx).await?;
                 wakes.merge(started);
+                wakes.merge(told);
                 Ok(Try::Done { now, mail, wakes })
             }
             Try::Refused { .. } => Err(StoreError::Contention("a run changed its owner during the commit".to_owned())),

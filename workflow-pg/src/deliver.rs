@@ -1,6 +1,6 @@
 //! Messages and events from outside of a run.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
@@ -14,6 +14,9 @@ use crate::session::{acquire, end, retry};
 use crate::store::PgStore;
 use crate::wake::Wakes;
 use crate::{sql, topic};
+
+/// How many messages are sent in one statement: it looks at each of them for each run.
+pub(crate) const MOST_AT_ONCE: usize = 500;
 
 impl PgStore {
     pub(crate) async fn deliver_all(
@@ -36,7 +39,7 @@ impl PgStore {
         emits: &[NewEvent],
         max_buffered: u64,
     ) -> Result<(Vec<SendOutcome>, Wakes), StoreError> {
-        if emits.is_empty() {
+        if emits.is_empty() && sends.len() <= MOST_AT_ONCE {
             let mut conn = acquire(self.pool()).await?;
             return send(&mut conn, sends, Vec::new(), commit).await;
         }
@@ -70,17 +73,50 @@ async fn send(
     events: Vec<Outgoing<'_>>,
     map: fn(sqlx::Error) -> StoreError,
 ) -> Result<(Vec<SendOutcome>, Wakes), StoreError> {
-    let mut messages: Vec<_> = sends.iter().map(Outgoing::message).chain(events).collect();
+    let messages = sends.iter().map(Outgoing::message).chain(events).collect();
+    let (runs, wakes) = send_messages(conn, messages, map).await?;
+    let outcome = |message: &NewMessage| match runs.get(&message.to.0) {
+        Some(Some(status)) => SendOutcome::Ended(*status),
+        Some(None) => SendOutcome::Delivered,
+        None => SendOutcome::NoSuchRun,
+    };
+    Ok((sends.iter().map(outcome).collect(), wakes))
+}
+
+/// Sends messages, many in several statements. Returns the runs that there are, with the end of those that are over.
+pub(crate) async fn send_messages(
+    conn: &mut PgConnection,
+    mut messages: Vec<Outgoing<'_>>,
+    map: fn(sqlx::Error) -> StoreError,
+) -> Result<(HashMap<Uuid, Option<Status>>, Wakes), StoreError> {
     let sent: BTreeMap<Uuid, i64> = number(&mut messages);
+    // In the order in which the runs are locked; all messages of a run together.
+    messages.sort_by_key(|message| message.to);
+    let (mut runs, mut wakes) = (HashMap::new(), Wakes::default());
+    let mut rest = &messages[..];
+    while let Some(last) = rest.get(MOST_AT_ONCE.min(rest.len()).saturating_sub(1)) {
+        let (these, others) = rest.split_at(rest.partition_point(|message| message.to <= last.to));
+        rest = others;
+        send_some(conn, these, &sent, map, (&mut runs, &mut wakes)).await?;
+    }
+    Ok((runs, wakes))
+}
+
+async fn send_some(
+    conn: &mut PgConnection,
+    messages: &[Outgoing<'_>],
+    sent: &BTreeMap<Uuid, i64>,
+    map: fn(sqlx::Error) -> StoreError,
+    (runs, wakes): (&mut HashMap<Uuid, Option<Status>>, &mut Wakes),
+) -> Result<(), StoreError> {
     let mut ended = KeyColumns::default();
     for message in messages.iter().filter(|m| m.event.is_some()) {
         ended.push(message.to, &message.key)?;
     }
-    let (ids, counts): (Vec<Uuid>, Vec<i64>) = sent.into_iter().unzip();
-    let query = bind_messages(sqlx::query(sql::SEND).bind(ids).bind(counts), &messages)?;
+    let to: BTreeSet<Uuid> = messages.iter().map(|message| message.to).collect();
+    let (ids, counts): (Vec<Uuid>, Vec<i64>) = to.iter().filter_map(|to| sent.get_key_value(to)).unzip();
+    let query = bind_messages(sqlx::query(sql::SEND).bind(ids).bind(counts), messages)?;
     let rows = ended.bind(query).fetch_all(conn).await.map_err(map)?;
-    let mut wakes = Wakes::default();
-    let mut runs = HashMap::new();
     for row in &rows {
         let id: Uuid = row.try_get("id").map_err(map)?;
         let run = Changed::read(row).map_err(map)?;
@@ -94,10 +130,5 @@ async fn send(
         }
         runs.insert(id, run.status.filter(|_| over));
     }
-    let outcome = |message: &NewMessage| match runs.get(&message.to.0) {
-        Some(Some(status)) => SendOutcome::Ended(*status),
-        Some(None) => SendOutcome::Delivered,
-        None => SendOutcome::NoSuchRun,
-    };
-    Ok((sends.iter().map(outcome).collect(), wakes))
+    Ok(())
 }

@@ -16,13 +16,20 @@ use crate::rng::Rng;
 const NOTICE: Duration = Duration::from_secs(4);
 
 pub async fn freeze(field: Arc<Field>, mut rng: Rng) {
-    while field.between(&mut rng, 1_000, 4_000).await {
+    let pause = if is_alone(&field) { (200, 800) } else { (1_000, 4_000) };
+    while field.between(&mut rng, pause.0, pause.1).await {
         let Some((slot, mut seat)) = field.victim(&mut rng) else { continue };
-        let hold = rng.chance(60);
+        let hold = is_alone(&field) || rng.chance(60);
         if let Some(process) = &mut seat.process {
             freeze_one(&field, slot, process, hold, &mut rng).await;
         }
     }
+}
+
+/// Whether nothing else is in the way of more of them: then there are, and each is over about when the runs of the frozen
+/// one have just begun to go on elsewhere.
+pub fn is_alone(field: &Field) -> bool {
+    field.options.faults.iter().eq([&Class::F2])
 }
 
 async fn freeze_one(field: &Field, slot: &Slot, process: &mut Process, hold: bool, rng: &mut Rng) {
@@ -36,7 +43,8 @@ async fn freeze_one(field: &Field, slot: &Slot, process: &mut Process, hold: boo
     field.fault(Class::F2, Hit::Freeze, Some(&process.name), what).await;
     let frozen = process.signal("STOP").await;
     let lease = u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX);
-    field.pause(rng.millis(lease * 3 / 2, lease * 4)).await;
+    let lasts = if is_alone(field) { (lease * 5 / 4, lease * 5 / 2) } else { (lease * 3 / 2, lease * 4) };
+    field.pause(rng.millis(lasts.0, lasts.1)).await;
     if rng.chance(50) {
         // The server gets the commit while its sender still sleeps.
         release(line);

@@ -30,8 +30,7 @@ pub fn begin(field: &Arc<Field>) -> JoinSet<()> {
     }
     spawn!(F1, kill::kill);
     spawn!(F2, freeze::freeze);
-    if field.options.faults.iter().eq([&Class::F2]) {
-        // Nothing else is in the way of more of them.
+    if freeze::is_alone(field) {
         for more in ["more", "still more"] {
             tasks.spawn(freeze::freeze(field.clone(), rng(more)));
         }

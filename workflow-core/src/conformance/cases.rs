@@ -202,6 +202,7 @@ macro_rules! __conformance_cases {
                 a_late_waiter_that_hangs_up_is_ready,
                 a_waiter_for_a_later_seq_is_not_served_before,
                 every_waiter_gets_an_event_once,
+                a_thousand_waiters_get_an_event_once,
                 events_are_read_in_order_one_after_the_other,
                 topics_are_separate,
                 waiting_again_is_harmless,

@@ -1,11 +1,12 @@
 //! Cases of events: who waits for them, before and after they came.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::bench::{Bench, event, finish, hang_up, json, park, turn, wait_for};
+use super::bench::{Bench, event, finish, hang_up, json, new_run, park, turn, wait_for};
 use crate::ids::{ExecutorId, RunId};
 use crate::journal::{OpKey, Phase};
-use crate::store::{Message, NewEvent, Resume, Status, Subscription, Turn};
+use crate::store::{Message, NewEvent, NewRun, Resume, Status, Subscription, Turn};
 
 pub(super) async fn subscribe(b: &Bench, executor: ExecutorId, run: RunId, subscription: Subscription) {
     b.done(executor, Turn { subscribe: vec![subscription], ..Turn::new(run, 0) }).await;
@@ -90,6 +91,32 @@ pub async fn every_waiter_gets_an_event_once(b: &Bench) {
     b.emit(event("k", "2")).await;
     for run in runs {
         assert_eq!(heard(b, executor, run).await, [(1, "1".into())], "its wait ended with the first");
+    }
+}
+
+/// More than a store brings in one statement, once from outside and once from a run that waits itself.
+pub async fn a_thousand_waiters_get_an_event_once(b: &Bench) {
+    let executor = b.executor().await;
+    for from_outside in [true, false] {
+        let key = format!("{from_outside}");
+        let runs: Vec<NewRun> = (0..1_100).map(|_| NewRun { owner: Some(executor), ..new_run() }).collect();
+        b.store().create(&runs, true).await.expect("runs can be created");
+        let wait = |run: &NewRun| Turn { subscribe: vec![wait_for(&key, 0)], ..Turn::new(run.id, 0) };
+        b.commit(executor, &runs.iter().map(wait).collect::<Vec<_>>()).await;
+        if from_outside {
+            b.emit(event(&key, "1")).await;
+        } else {
+            let turn = Turn { emits: vec![event(&key, "1")], then: hang_up(0), ..Turn::new(runs[7].id, 0) };
+            b.done(executor, turn).await;
+            assert_eq!(b.record(runs[7].id).await.status, Status::Ready, "it has mail of its own");
+        }
+        let mail = b.store().mail(executor, 10_000).await.expect("mail can be read");
+        let reached: Vec<RunId> =
+            mail.iter().filter(|m| runs.iter().any(|run| run.id == m.run)).map(|m| m.run).collect();
+        let distinct: BTreeSet<RunId> = reached.iter().copied().collect();
+        assert_eq!(reached.len(), distinct.len(), "once");
+        assert_eq!(distinct.len(), if from_outside { 1_100 } else { 1_099 }, "all that this executor owns");
+        assert!(mail.iter().all(|m| m.message.seq == 1));
     }
 }
 

@@ -1,5 +1,6 @@
-//! Hauls: quick steps, one after the other, that take long where they run again. So what a process did that was taken for
-//! dead, and gets around to telling it at last, meets a run that goes on elsewhere.
+//! Hauls: quick steps, one after the other, that take long where they run for the second time. So what a process did that
+//! was taken for dead, and gets around to telling it at last, meets a run that goes on elsewhere. The third time is quick
+//! again: a step that outlasts every executor would be parked as what kills them.
 
 use serde::{Deserialize, Serialize};
 use workflow::StepCtx;
@@ -10,7 +11,7 @@ use super::{Done, Work, World, body, patient};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Haul {
     pub loads: u32,
-    /// How long a body takes that isn't the first of its step.
+    /// How long the second body of a step takes.
     pub again_millis: u64,
 }
 
@@ -25,6 +26,7 @@ pub async fn haul(ctx: Ctx, of: Haul) -> Result<u32> {
 }
 
 async fn carry(step: &StepCtx, again_millis: u64) -> Result<Done> {
-    let again = !step.state::<World>().is_first(&step.idempotency_key());
+    let (world, key) = (step.state::<World>(), step.idempotency_key());
+    let again = !world.is_first(&key) && world.is_first(&format!("{key}-again"));
     body(step, Work::of(if again { again_millis } else { 3 }), false).await
 }

@@ -1,57 +1,103 @@
-//! Benchmarks: `cargo run --release -p workflow-bench -- [WORKLOAD..] [--store sqlite|postgres|URL] [--seconds N] [--json FILE]`.
+//! Benchmarks: `cargo run --release -p workflow-bench -- [WORKLOAD..] [--store sqlite|postgres|URL] [--seconds N] [--json FILE]
+//! [--rivals]`. `benches/README.md` tells of them.
 //!
-//! Starts a durable Postgres of its own when no URL is given. Every figure is set beside a floor that is measured in
-//! the same run with rows of the same shape through the same driver: single-row inserts, one a commit.
+//! Every measurement is a process of its own on a fresh database of a durable Postgres that the program starts. Beside ours
+//! stand the floors, which are inserts of the same rows through the same driver, and the rivals, all in one run and in turns.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
+mod bar;
+mod clock;
+mod code;
+mod cost;
+mod figure;
 mod floor;
+mod instructions;
+mod load;
+mod machine;
 mod options;
+mod proc;
+mod process;
+mod replay;
 mod report;
+mod result;
+mod rival;
+mod run;
+mod server;
+mod stage;
 mod workload;
 
-use std::time::Duration;
+use std::process::ExitCode;
+use std::time::Instant;
 
-use options::{Options, StoreKind};
-use report::Report;
-use workflow_testserver::{Options as ServerOptions, Server};
+use options::Options;
+use process::Role;
+use rival::Rivals;
+use run::Run;
+use server::Place;
+use stage::Stage;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-#[tokio::main]
-async fn main() -> Result<(), AnyError> {
-    let options = Options::parse()?;
-    let mut report = Report::default();
-    let mut server = None;
-    let url = match &options.store {
-        StoreKind::Url(url) => url.clone(),
-        StoreKind::Postgres => {
-            let started = Server::start(ServerOptions::new().set("shared_buffers", "1GB")).await?;
-            let database = started.create_database().await?;
-            let url = database.url().to_owned();
-            server = Some((started, database));
-            url
+fn main() -> ExitCode {
+    let began = Instant::now();
+    match start(began) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("workflow-bench: {error}");
+            ExitCode::FAILURE
         }
-        StoreKind::Sqlite => {
-            let directory = std::env::temp_dir().join(format!("workflow-bench-{}", std::process::id()));
-            std::fs::create_dir_all(&directory)?;
-            format!("sqlite:{}", directory.join("bench.db").display())
+    }
+}
+
+fn start(began: Instant) -> Result<ExitCode, AnyError> {
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some("--help" | "-h") => {
+            println!("{}", options::USAGE);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some("instructions") => {
+            return instructions::count(arguments.any(|word| word == "--write")).map(|()| ExitCode::SUCCESS);
+        }
+        Some(instructions::ONCE) => return instructions::replay_once(arguments.next()).map(|()| ExitCode::SUCCESS),
+        _ => {}
+    }
+    let part = Role::of_this_process()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match part {
+            Some((role, setup)) => workload::take_part(role, &Stage { setup, began }).await.map(|()| ExitCode::SUCCESS),
+            None => program().await,
+        }
+    })
+}
+
+async fn program() -> Result<ExitCode, AnyError> {
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(problem) => {
+            eprintln!("workflow-bench: {problem}");
+            return Ok(ExitCode::from(2));
         }
     };
-    report.describe(&url).await?;
-    for name in &options.workloads {
-        workload::run(name, &url, Duration::from_secs(options.seconds), &mut report).await?;
+    if options.rivals && !rival::directory().is_dir() {
+        eprintln!("workflow-bench: --rivals needs the workspace benches/rivals, which isn't here: leave it out");
+        return Ok(ExitCode::from(2));
     }
-    report.print();
+    if cfg!(debug_assertions) && !options.smoke {
+        eprintln!("workflow-bench: a debug build, so the figures mean nothing: build with --release, or use --smoke");
+    }
+    let rivals = if options.rivals { Rivals::build().await? } else { Rivals::none() };
+    let place = Place::open(&options.store).await?;
+    let server = place.describe().await?;
+    let (outcomes, floors) = Run::new(&options, &place, &rivals).all().await?;
+    let report = report::json(&options, server, &floors, &outcomes);
+    report::print(&report, &outcomes);
+    println!("\n{report}");
     if let Some(file) = &options.json {
-        std::fs::write(file, report.json())?;
+        std::fs::write(file, serde_json::to_string_pretty(&report)? + "\n")?;
     }
-    if let Some((server, database)) = server {
-        drop(database);
-        server.stop().await?;
-    }
-    if let Some(path) = url.strip_prefix("sqlite:").filter(|_| matches!(options.store, StoreKind::Sqlite)) {
-        let _ = std::fs::remove_dir_all(std::path::Path::new(path).parent().unwrap_or(std::path::Path::new("")));
-    }
-    Ok(())
+    place.close().await?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -72,7 +72,11 @@ pub async fn ten_steps(ctx: Ctx, n: u64) -> Result<u64> {
 /// One step, which says when it began.
 #[workflow]
 pub async fn one_step(ctx: Ctx, _n: u64) -> Result<u64> {
-    ctx.step("one", || async { Ok(micros()) }).await
+    ctx.step("one", || {
+        let began = micros();
+        trivial(began)
+    })
+    .await
 }
 
 /// So many serial steps, the beginning of each stamped.

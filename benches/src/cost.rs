@@ -1,6 +1,7 @@
 //! What a measured stretch of time costs: statements, commits and write-ahead log of the server, processor time, memory.
 //!
-//! It looks from a connection to another database of the server, so that nothing of the looking is counted.
+//! It looks from a connection to another database of the server, so that nothing of the looking is counted. Statements of the
+//! measurement in the measured database begin with [`UNCOUNTED`].
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -11,8 +12,11 @@ use sqlx::{PgConnection, Row};
 use crate::figure::Figures;
 use crate::{AnyError, proc, server};
 
+/// How a statement begins that isn't ours to count.
+pub const UNCOUNTED: &str = "-- The measurement's own.\n";
 const STATEMENTS: &str = "SELECT s.query, s.calls, s.rows, s.total_exec_time, s.shared_blks_hit + s.shared_blks_read AS blocks \
-                          FROM pg_stat_statements AS s JOIN pg_database AS d ON d.oid = s.dbid WHERE d.datname = $1";
+                          FROM pg_stat_statements AS s JOIN pg_database AS d ON d.oid = s.dbid \
+                          WHERE d.datname = $1 AND s.query NOT LIKE '-- The measurement''s own.%'";
 /// Transactions that write take a number each; the others cost the disk nothing.
 const POSITION: &str = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint AS wal, \
                         pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS transactions";
@@ -45,7 +49,7 @@ pub struct Costs {
 
 impl Costs {
     pub fn calls(&self) -> Option<f64> {
-        Some(self.statements.as_ref()?.iter().map(|statement| statement.calls).sum())
+        Some(self.statements.as_ref()?.iter().fold(0.0, |sum, statement| sum + statement.calls))
     }
 
     /// The statement whose first line begins like this.

@@ -56,21 +56,16 @@ impl Rivals {
     /// Builds the program and asks it who there is.
     pub async fn build() -> Result<Self, AnyError> {
         let manifest = directory().join("Cargo.toml");
-        let cargo = || {
-            let mut cargo = Command::new("cargo");
-            // Its target directory must not be ours: the outer cargo may hold it.
-            cargo.env("CARGO_TARGET_DIR", directory().join("target"));
-            cargo
-        };
-        let built = cargo().args(["build", "--release", "--manifest-path"]).arg(&manifest).status().await?;
-        if !built.success() {
-            return Err(format!(
-                "the rivals didn't build: cargo build --release --manifest-path {}",
-                manifest.display()
-            )
-            .into());
-        }
-        let program = directory().join("target/release/workflow-rivals");
+        let mut cargo = Command::new("cargo");
+        cargo
+            .args(["build", "--release", "--message-format=json-render-diagnostics", "--manifest-path"])
+            .arg(&manifest);
+        let built = cargo.stdin(Stdio::null()).stderr(Stdio::inherit()).output().await?;
+        let messages = String::from_utf8_lossy(&built.stdout).into_owned();
+        let program = messages.lines().filter_map(executable).next_back().filter(|_| built.status.success());
+        let manifest = manifest.display();
+        let program = program
+            .ok_or_else(|| format!("the rivals didn't build: cargo build --release --manifest-path {manifest}"))?;
         let all = answer(Command::new(&program).arg("list"), Duration::from_secs(60)).await?;
         Ok(Self { program, all: serde_json::from_str(&all)? })
     }
@@ -101,6 +96,13 @@ impl Rivals {
         let text = answer(&mut command, LIMIT + Duration::from_secs(seconds * 3)).await?;
         Ok(serde_json::from_str(&text).map_err(|error| format!("{} answered {text:?}: {error}", rival.rival))?)
     }
+}
+
+/// The program that a message of cargo tells of.
+fn executable(message: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    let is_ours = message["target"]["name"] == "workflow-rivals";
+    message["executable"].as_str().filter(|_| is_ours).map(PathBuf::from)
 }
 
 /// The last line that a program prints.

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 use uuid::Uuid;
 use workflow_testserver::{Options, Server};
 
 use crate::AnyError;
+use crate::cost::UNCOUNTED;
 use crate::figure::Figures;
 use crate::options::StoreKind;
 
@@ -198,7 +199,7 @@ async fn start() -> Result<Server, AnyError> {
 }
 
 async fn sqlite_version() -> Result<String, AnyError> {
-    let mut memory = sqlx::SqliteConnection::connect("sqlite::memory:").await?;
+    let mut memory = SqliteConnection::connect("sqlite::memory:").await?;
     Ok(sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut memory).await?)
 }
 
@@ -210,22 +211,43 @@ pub enum Table {
     Subscriptions,
 }
 
-/// Counts rows. `condition` is SQL that both stores understand.
+/// Counts rows again and again.
+pub enum Counter {
+    Postgres(PgConnection, String),
+    Sqlite(SqliteConnection, String),
+}
+
+impl Counter {
+    /// Of the rows of a table where `condition` holds, which is SQL that both stores understand.
+    pub async fn of(url: &str, table: Table, condition: &str) -> Result<Self, AnyError> {
+        let (postgres, sqlite) = match table {
+            Table::Runs => ("workflow.runs", "wf_run"),
+            Table::Journal => ("workflow.journal", "wf_journal"),
+            Table::Subscriptions => ("workflow.subscriptions", "wf_subscription"),
+        };
+        let statement = |table| format!("{UNCOUNTED}SELECT count(*) FROM {table} WHERE {condition}");
+        if is_postgres(url) {
+            return Ok(Counter::Postgres(PgConnection::connect(url).await?, statement(postgres)));
+        }
+        Ok(Counter::Sqlite(SqliteConnection::connect(url).await?, statement(sqlite)))
+    }
+
+    pub async fn count(&mut self) -> Result<u64, AnyError> {
+        let rows: i64 = match self {
+            Counter::Postgres(connection, statement) => {
+                sqlx::query_scalar(AssertSqlSafe(statement.clone())).fetch_one(connection).await?
+            }
+            Counter::Sqlite(connection, statement) => {
+                sqlx::query_scalar(AssertSqlSafe(statement.clone())).fetch_one(connection).await?
+            }
+        };
+        Ok(u64::try_from(rows)?)
+    }
+}
+
+/// Counts rows once.
 pub async fn count(url: &str, table: Table, condition: &str) -> Result<u64, AnyError> {
-    let (postgres, sqlite) = match table {
-        Table::Runs => ("workflow.runs", "wf_run"),
-        Table::Journal => ("workflow.journal", "wf_journal"),
-        Table::Subscriptions => ("workflow.subscriptions", "wf_subscription"),
-    };
-    let statement = |table| AssertSqlSafe(format!("SELECT count(*) FROM {table} WHERE {condition}"));
-    let rows: i64 = if is_postgres(url) {
-        let mut connection = PgConnection::connect(url).await?;
-        sqlx::query_scalar(statement(postgres)).fetch_one(&mut connection).await?
-    } else {
-        let mut connection = sqlx::SqliteConnection::connect(url).await?;
-        sqlx::query_scalar(statement(sqlite)).fetch_one(&mut connection).await?
-    };
-    Ok(u64::try_from(rows)?)
+    Counter::of(url, table, condition).await?.count().await
 }
 
 /// Refuses a measurement whose work isn't in the database.
@@ -242,12 +264,11 @@ pub async fn expect(url: &str, table: Table, condition: &str, expected: u64) -> 
 
 /// Sizes and dead rows of the store's tables.
 pub async fn tables(connection: &mut PgConnection) -> Result<Figures, AnyError> {
-    let rows: Vec<(f64, f64)> = sqlx::query_as(
-        "SELECT COALESCE(sum(n_dead_tup), 0)::float8, COALESCE(sum(pg_total_relation_size(relid)), 0)::float8 \
-         FROM pg_stat_user_tables WHERE schemaname = 'workflow'",
-    )
-    .fetch_all(connection)
-    .await?;
+    let query = format!(
+        "{UNCOUNTED}SELECT COALESCE(sum(n_dead_tup), 0)::float8, COALESCE(sum(pg_total_relation_size(relid)), 0)::float8 \
+         FROM pg_stat_user_tables WHERE schemaname = 'workflow'"
+    );
+    let rows: Vec<(f64, f64)> = sqlx::query_as(AssertSqlSafe(query)).fetch_all(connection).await?;
     let (dead, bytes) = rows.first().copied().unwrap_or_default();
     Ok(Figures::from([("dead_rows".to_owned(), dead), ("table_bytes".to_owned(), bytes)]))
 }

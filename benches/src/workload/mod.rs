@@ -166,7 +166,7 @@ pub async fn measure(stage: &Stage) -> Result<Measured, AnyError> {
         "W14" => w14::measure(stage).await,
         "W15" => w15::measure(stage).await,
         "W16" => w16::measure(stage).await,
-        "replay" => replay::measure(stage),
+        "replay" => replay::measure(stage).await,
         other => Err(format!("no workload {other}").into()),
     }
 }

@@ -20,8 +20,10 @@ pub const SPEC: Spec = Spec {
     against: Against::Nothing,
 };
 
-pub fn measure(stage: &Stage) -> Result<Measured, AnyError> {
+pub async fn measure(stage: &Stage) -> Result<Measured, AnyError> {
     let replay = Replay::of(stage.setup.size)?;
+    let mut meter = stage.meter().await?;
+    let before = meter.read().await?;
     let (mut entries, mut spent) = (0, Duration::ZERO);
     let began = Instant::now();
     while began.elapsed() < stage.time() {
@@ -32,8 +34,8 @@ pub fn measure(stage: &Stage) -> Result<Measured, AnyError> {
         spent += turn.elapsed();
         entries += stage.setup.size;
     }
-    let mut measured = Measured { operations: entries as f64, ..Measured::default() };
-    measured.costs.seconds = spent.as_secs_f64();
+    let costs = meter.since(&before).await?;
+    let mut measured = Measured { operations: entries as f64, costs, ..Measured::default() };
     measured.figure("entries_per_s", entries as f64 / spent.as_secs_f64());
     measured.figure("ns_per_entry", spent.as_secs_f64() / entries as f64 * 1e9);
     Ok(measured)

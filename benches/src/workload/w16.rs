@@ -29,13 +29,13 @@ pub const SPEC: Spec = Spec {
 const TABLE: &str = "CREATE TABLE bench_row (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n bigint NOT NULL, note text NOT NULL)";
 /// Steps of one turn.
 const STEPS: u64 = 100;
-/// More than there can be in the longest measurement.
-const MOST: u64 = 10_000_000;
+/// More than there can be in a second.
+const MOST_PER_S: f64 = 20_000.0;
 
 pub async fn measure(stage: &Stage) -> Result<Measured, AnyError> {
     let pool = PgPoolOptions::new().max_connections(1).test_before_acquire(false).connect(stage.url()).await?;
     pool.execute(TABLE).await?;
-    let stamps = Stamps::new(MOST);
+    let stamps = Stamps::new((MOST_PER_S * (stage.setup.seconds + 1.0)) as u64);
     let executor = stage.builder(1, &stamps).await?.start().await?;
     let client = executor.client();
     plain(&pool).await?;

@@ -49,10 +49,10 @@ impl<'a> Run<'a> {
             outcomes.insert(spec.id.to_owned(), self.workload(spec).await?);
         }
         // In every run there are all floors, however little else.
-        for floor in floor::ALL {
-            while self.place.is_postgres() && self.floors.get(&floor.name()).map_or(0, Vec::len) < self.rounds() {
-                self.floor(floor, &mut Floors::new()).await?;
-            }
+        let rounds =
+            |of: &Self| floor::ALL.map(|floor| of.floors.get(&floor.name()).map_or(0, Vec::len)).into_iter().min();
+        while self.place.is_postgres() && rounds(&self) < Some(self.rounds()) {
+            self.floors_of(Against::Batches, &mut Floors::new()).await?;
         }
         crate::bar::judge(&mut outcomes, self.place.is_postgres());
         Ok((outcomes, in_the_middle(&self.floors)))
@@ -134,22 +134,19 @@ impl<'a> Run<'a> {
             Against::Commit => &[floor::COMMIT],
             Against::Batches => &floor::ALL,
         };
-        for floor in wanted.iter().filter(|_| self.place.is_postgres()) {
-            self.floor(*floor, floors).await?;
+        if wanted.is_empty() || !self.place.is_postgres() {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    async fn floor(&mut self, floor: Floor, floors: &mut Floors) -> Result<(), AnyError> {
-        let most = if self.options.smoke { 0.2 } else { FLOOR_S };
-        let seconds = self.options.seconds.unwrap_or(most).min(most);
+        let most = if self.options.smoke { 0.1 } else { FLOOR_S };
+        let time = Duration::from_secs_f64(self.options.seconds.unwrap_or(most).min(most));
         let fresh = self.place.fresh().await?;
-        let figures = floor.measure(&fresh.url, Duration::from_secs_f64(seconds)).await?;
-        self.place.remove(fresh).await?;
-        for all in [&mut self.floors, floors] {
-            all.entry(floor.name()).or_default().push(figures.clone());
+        for floor in wanted {
+            let figures = floor.measure(&fresh.url, time).await?;
+            for all in [&mut self.floors, floors] {
+                all.entry(floor.name()).or_default().push(figures.clone());
+            }
         }
-        Ok(())
+        self.place.remove(fresh).await
     }
 }
 

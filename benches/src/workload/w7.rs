@@ -53,6 +53,7 @@ pub async fn measure(stage: &Stage) -> Result<Measured, AnyError> {
     stage.until(server::Table::Runs, "status = 'completed'", size, 120.0).await?;
     let seconds = began.elapsed().as_secs_f64();
     let costs = meter.since(&before).await?;
+    let replays = executor.replays() as f64 / size as f64;
     executor.shutdown().await?;
     server::expect(stage.url(), server::Table::Journal, "kind = 'event' AND phase = 'ok'", size).await?;
     let woken = stamps.all();
@@ -61,6 +62,8 @@ pub async fn measure(stage: &Stage) -> Result<Measured, AnyError> {
     let mut measured = Measured { operations: size as f64, costs, ..Measured::default() };
     measured.figure("seconds", seconds);
     measured.figure("emitting_seconds", emitting);
+    // 1: a wait that stays in memory costs no replay.
+    measured.figure("replays_per_run", replays);
     latencies(&mut measured.figures, "lateness_", &lateness);
     latencies(&mut measured.figures, "since_first_emit_", &since_first);
     Ok(measured)

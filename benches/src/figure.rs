@@ -39,8 +39,11 @@ pub fn percentile(mut values: Vec<f64>, percent: f64) -> f64 {
     values.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
 }
 
-/// `prefix`p50_ms, p99_ms and max_ms of these milliseconds.
+/// `prefix`p50_ms, p99_ms and max_ms of these milliseconds; nothing for none.
 pub fn latencies(figures: &mut Figures, prefix: &str, values: &[f64]) {
+    if values.is_empty() {
+        return;
+    }
     for (name, percent) in [("p50_ms", 50.0), ("p99_ms", 99.0), ("max_ms", 100.0)] {
         figures.insert(format!("{prefix}{name}"), percentile(values.to_vec(), percent));
     }

@@ -2,16 +2,17 @@
 
 use std::time::Instant;
 
+use futures::future::try_join_all;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
-use workflow::{Client, Queue};
+use workflow::Queue;
 
 use super::{Against, Case, Spec, Stores};
 use crate::clock::{micros, ms_between, pass};
 use crate::code::{LONG_STEPS, Stamps};
 use crate::figure::latencies;
 use crate::process::{Executing, told_to_end};
-use crate::stage::{Measured, Stage};
+use crate::stage::{Measured, Setup, Stage};
 use crate::{AnyError, code, server};
 
 pub const SPEC: Spec = Spec {
@@ -33,12 +34,9 @@ pub async fn measure(stage: &Stage) -> Result<Measured, AnyError> {
     let size = stage.setup.size;
     let store = stage.store().await?;
     let mut executors = Vec::new();
-    for _ in 0..stage.setup.executors {
-        executors.push(Executing::start(&stage.setup).await?);
-    }
-    let client = Client::new(store.clone());
-    for piece in (0..size).collect::<Vec<_>>().chunks(500) {
-        client.invoke_many(code::long, piece.iter().copied()).await?;
+    for number in 0..stage.setup.executors {
+        let setup = Setup { variant: number.to_string(), ..stage.setup.clone() };
+        executors.push(Executing::start(&setup).await?);
     }
     stage.until(server::Table::Runs, "status = 'running'", size, 60.0).await?;
     pass(1.5).await;
@@ -91,13 +89,16 @@ async fn owned(connection: &mut PgConnection, executor: &str) -> Result<Vec<usiz
     numbers.into_iter().map(|n| Ok(usize::try_from(n)?)).collect()
 }
 
-/// One of the executors: when it first worked on each run.
+/// One of the executors: begins its share of the runs itself. When it first worked on each run of all.
 pub async fn execute(stage: &Stage) -> Result<Vec<u64>, AnyError> {
     let stamps = Stamps::new(stage.setup.size);
     // Two have room for all.
     let room = Queue::new("default").concurrency(usize::try_from(stage.setup.size.div_ceil(2))?);
     let executor = stage.builder(0, &stamps).await?.queue(room).start().await?;
     println!("{}", executor.id());
+    let client = executor.client();
+    let own = (stage.setup.variant.parse()?..stage.setup.size).step_by(usize::try_from(stage.setup.executors)?);
+    try_join_all(own.map(|n| client.invoke(code::long, n).into_future())).await?;
     told_to_end().await;
     executor.shutdown().await?;
     Ok(stamps.all())

@@ -32,7 +32,7 @@ pub async fn measure(stage: &Stage) -> Result<Measured, AnyError> {
     let mut tables = PgConnection::connect(stage.url()).await?;
     let mut meter = stage.meter().await?;
     let load = Load::start(&executor.client(), code::ten_steps, stage.setup.in_flight);
-    pass(1.0).await;
+    pass((stage.setup.seconds / 30.0).clamp(1.0, 10.0)).await;
     let (before, first) = (meter.read().await?, load.sample());
     let mut rates = Vec::new();
     let mut last = first;

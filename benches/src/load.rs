@@ -64,6 +64,18 @@ impl Load {
         Self { stop, keeps, ended, callers }
     }
 
+    /// Lets it go on for so long, and until as many runs have ended as are in flight: all begin at once, and take a while to
+    /// fall out of step.
+    async fn go_on(&self, seconds: f64) {
+        let (began, first) = (Instant::now(), self.sample());
+        pass(seconds).await;
+        let most = seconds.mul_add(3.0, 5.0);
+        let short = |sample: Sample| sample.runs - first.runs < self.callers.len() as u64;
+        while short(self.sample()) && began.elapsed().as_secs_f64() < most {
+            pass(0.01).await;
+        }
+    }
+
     pub fn sample(&self) -> Sample {
         Sample { at: Instant::now(), runs: self.ended.load(Ordering::Relaxed), steps: code::steps() }
     }
@@ -92,11 +104,11 @@ where
 {
     let mut meter = stage.meter().await?;
     let load = Load::start(client, workflow, stage.setup.in_flight);
-    pass((stage.setup.seconds / 4.0).min(2.0)).await;
+    load.go_on((stage.setup.seconds / 4.0).min(2.0)).await;
     load.keeps.store(true, Ordering::Relaxed);
     let before = meter.read().await?;
     let first = load.sample();
-    pass(stage.setup.seconds).await;
+    load.go_on(stage.setup.seconds).await;
     let last = load.sample();
     let costs = meter.since(&before).await?;
     let (runs, times) = load.stop().await?;

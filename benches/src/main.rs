@@ -28,7 +28,6 @@ mod stage;
 mod workload;
 
 use std::process::ExitCode;
-use std::time::Instant;
 
 use options::Options;
 use process::Role;
@@ -40,8 +39,7 @@ use stage::Stage;
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
-    let began = Instant::now();
-    match start(began) {
+    match start() {
         Ok(code) => code,
         Err(error) => {
             eprintln!("workflow-bench: {error}");
@@ -50,7 +48,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(began: Instant) -> Result<ExitCode, AnyError> {
+fn start() -> Result<ExitCode, AnyError> {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
         Some("--help" | "-h") => {
@@ -67,7 +65,7 @@ fn start(began: Instant) -> Result<ExitCode, AnyError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match part {
-            Some((role, setup)) => workload::take_part(role, &Stage { setup, began }).await.map(|()| ExitCode::SUCCESS),
+            Some((role, setup)) => workload::take_part(role, &Stage { setup }).await.map(|()| ExitCode::SUCCESS),
             None => program().await,
         }
     })

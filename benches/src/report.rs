@@ -63,8 +63,7 @@ pub fn json(
 }
 
 /// How ours is set where a workload's own settings don't say otherwise.
-const OURS: &str =
-    "defaults of workflow::connect and Executor::builder, the queue's concurrency as many as are in flight";
+const OURS: &str = "defaults of workflow::connect and Executor::builder, the queue's concurrency twice as many as are in flight, and 1,000 at least";
 
 /// Prints the table.
 pub fn print(report: &Value, outcomes: &Outcomes) {

@@ -49,8 +49,6 @@ impl Measured {
 /// A process that measures.
 pub struct Stage {
     pub setup: Setup,
-    /// When the process began.
-    pub began: Instant,
 }
 
 impl Stage {
@@ -71,12 +69,13 @@ impl Stage {
     /// An executor that works on at least so many runs at once, and has `stamps` as its state.
     pub async fn builder(&self, runs: u64, stamps: &Stamps) -> Result<Builder, AnyError> {
         let runs = usize::try_from(runs)?;
-        let default = Queue::new("default").concurrency(runs.max(1_000));
+        // A place is given back a moment after the caller knows of the end, and whoever finds none has to wait for a claim.
+        let default = Queue::new("default").concurrency((runs * 2).max(1_000));
         // Above the most children of any workload.
         let limits = Executor::builder(self.store().await?).max_pending(20_000).max_children(20_000);
         Ok(limits
             .verify(false)
-            .max_resident(runs.max(10_000))
+            .max_resident((runs * 2).max(10_000))
             .queue(default)
             .state(stamps.clone())
             .register(code::no_step)

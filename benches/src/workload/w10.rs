@@ -4,13 +4,13 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use workflow::store::Claim;
 use workflow::{Client, ExecutorId, RunId};
 
 use super::{Against, Case, Spec, Stores};
 use crate::clock::{micros, ms, ms_between, pass};
 use crate::code::Stamps;
-use crate::figure::Figures;
 use crate::process::{self, Role};
 use crate::stage::{Measured, Setup, Stage};
 use crate::{AnyError, code, server};
@@ -30,29 +30,42 @@ pub const SPEC: Spec = Spec {
 
 pub async fn measure(stage: &Stage) -> Result<Measured, AnyError> {
     let (first, second): (RunId, RunId) = process::run(Role::Prepare, &stage.setup).await?;
-    let resumed: Figures =
-        process::run(Role::Execute, &Setup { variant: first.to_string(), ..stage.setup.clone() }).await?;
+    let setup = Setup { variant: first.to_string(), ..stage.setup.clone() };
+    let began = micros();
+    let resumed: Resumed = process::run(Role::Execute, &setup).await?;
     let mut measured = queries(stage, second).await?;
-    measured.figures.extend(resumed);
+    measured.figure("seconds", ms_between(began, resumed.ended) / 1_000.0);
+    measured.figure("resume_ms", ms_between(resumed.starting, resumed.going_on));
     server::expect(stage.url(), server::Table::Runs, "status = 'completed'", 1).await?;
     Ok(measured)
 }
 
-/// The new process: from its start to the end of the run, which has only its wait left.
-pub async fn execute(stage: &Stage) -> Result<Figures, AnyError> {
+/// When things happened in the new process.
+#[derive(Serialize, Deserialize)]
+pub struct Resumed {
+    /// The executor is about to be started.
+    starting: u64,
+    /// The run has passed its wait.
+    going_on: u64,
+    /// Its result is here.
+    ended: u64,
+}
+
+/// The new process: takes the run up, which has only its wait left.
+pub async fn execute(stage: &Stage) -> Result<Resumed, AnyError> {
     let stamps = Stamps::new(1);
     let builder = stage.builder(10, &stamps).await?;
     let starting = micros();
     let executor = builder.start().await?;
     let run: RunId = stage.setup.variant.parse()?;
     let output = executor.client().handle::<u64>(run).result().await?;
-    let seconds = stage.began.elapsed().as_secs_f64();
+    let ended = micros();
     if output != stage.setup.size * (stage.setup.size - 1) / 2 {
         return Err(format!("the resumed run's output is {output}").into());
     }
-    let resume = stamps.all().first().map_or(f64::NAN, |at| ms_between(starting, *at));
     executor.shutdown().await?;
-    Ok(Figures::from([("seconds".to_owned(), seconds), ("resume_ms".to_owned(), resume)]))
+    let going_on = *stamps.all().first().ok_or("the run didn't stamp that it goes on")?;
+    Ok(Resumed { starting, going_on, ended })
 }
 
 /// What a claim of the other run asks the server.

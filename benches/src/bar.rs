@@ -203,9 +203,9 @@ fn is_restate(rival: &str) -> bool {
     rival.to_lowercase().contains("restate")
 }
 
-/// Everyone else keeps its runs in a database; one that keeps them in SQLite says so in its name.
+/// Restate has a server of its own, and duroxide without `-pg` a file.
 fn on_their_postgres(rival: &str) -> bool {
-    !is_restate(rival) && !rival.to_lowercase().contains("sqlite")
+    !is_restate(rival) && rival != "duroxide"
 }
 
 #[cfg(test)]

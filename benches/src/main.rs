@@ -27,8 +27,11 @@ mod server;
 mod stage;
 mod workload;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use bar::Outcomes;
+use figure::Figures;
 use options::Options;
 use process::Role;
 use rival::Rivals;
@@ -89,13 +92,22 @@ async fn program() -> Result<ExitCode, AnyError> {
     let rivals = if options.rivals { Rivals::build().await? } else { Rivals::none() };
     let place = Place::open(&options.store).await?;
     let server = place.describe().await?;
-    let (outcomes, floors) = Run::new(&options, &place, &rivals).all().await?;
-    let report = report::json(&options, server, &floors, &outcomes);
+    let write = |outcomes: &Outcomes, floors: &BTreeMap<String, Figures>| {
+        let report = report::json(&options, &server, floors, outcomes);
+        if let Some(file) = &options.json {
+            std::fs::write(file, serde_json::to_string_pretty(&report)? + "\n")?;
+        }
+        Ok(report)
+    };
+    let so_far = |outcomes: &Outcomes, floors: &BTreeMap<String, Figures>| write(outcomes, floors).map(drop);
+    let (outcomes, floors) = Run::new(&options, &place, &rivals).all(so_far).await?;
+    let report = write(&outcomes, &floors)?;
     report::print(&report, &outcomes);
     println!("\n{report}");
-    if let Some(file) = &options.json {
-        std::fs::write(file, serde_json::to_string_pretty(&report)? + "\n")?;
-    }
     place.close().await?;
+    let failed: Vec<&str> = outcomes.iter().filter(|(_, of)| of.has_failed()).map(|(id, _)| id.as_str()).collect();
+    if !failed.is_empty() {
+        return Err(format!("measurements failed in {}: see `errors`", failed.join(", ")).into());
+    }
     Ok(ExitCode::SUCCESS)
 }

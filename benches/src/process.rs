@@ -1,6 +1,7 @@
 //! Other processes of this program: it runs itself again, with its task in the environment.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
@@ -47,11 +48,20 @@ fn command(role: Role, setup: &Setup) -> Result<Command, AnyError> {
     Ok(command)
 }
 
-/// Runs a process to its end and takes its answer.
+/// Longer than anything takes that isn't stuck, beyond the time that it was given.
+const LIMIT_S: f64 = 1_800.0;
+
+/// Runs a process to its end and takes its answer. What it complains of is passed on, and is the error when it fails.
 pub async fn run<T: DeserializeOwned>(role: Role, setup: &Setup) -> Result<T, AnyError> {
-    let output = command(role, setup)?.spawn()?.wait_with_output().await?;
+    let child = command(role, setup)?.stderr(Stdio::piped()).spawn()?;
+    let limit = setup.seconds.mul_add(3.0, LIMIT_S);
+    let output = tokio::time::timeout(Duration::from_secs_f64(limit), child.wait_with_output()).await;
+    let output = output.map_err(|_| format!("{} was killed, as it wasn't over after {limit} s", role.word()))??;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    eprint!("{complaint}");
     if !output.status.success() {
-        return Err(format!("{} of {} ended with {}", role.word(), setup.workload, output.status).into());
+        let last = complaint.lines().last().unwrap_or_default();
+        return Err(format!("{} of {} ended with {}: {last}", role.word(), setup.workload, output.status).into());
     }
     Ok(serde_json::from_slice(&output.stdout)?)
 }

@@ -39,7 +39,7 @@ fn number(value: f64) -> String {
 /// Everything, as one object.
 pub fn json(
     options: &Options,
-    server: Map<String, Value>,
+    server: &Map<String, Value>,
     floors: &BTreeMap<String, Figures>,
     outcomes: &Outcomes,
 ) -> Value {
@@ -88,6 +88,7 @@ fn table(spec: &Spec, outcome: &Outcome) {
     for case in &outcome.cases {
         let Some(ours) = outcome.ours.get(case) else { continue };
         println!("  {case}: {}", listed(&ours.figures));
+        ours.errors.iter().for_each(|error| println!("    FAILED: {error}"));
         let costs = COSTS.iter().filter_map(|(name, head)| Some(format!("{} {head}", number(*ours.costs.get(*name)?))));
         let memory =
             ours.costs.get("peak_memory_bytes").map(|bytes| format!("; at most {} MiB", number(bytes / 1_048_576.0)));

@@ -24,6 +24,9 @@ pub struct Ours {
     /// Those that took the most time, in the last repetition.
     pub statements: Vec<Statement>,
     pub plans: BTreeMap<String, Vec<String>>,
+    /// Why repetitions are missing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
 }
 
 /// A rival with one set of parameters.
@@ -77,7 +80,8 @@ impl Outcome {
     }
 
     /// Takes the repetitions of one set of parameters.
-    pub fn add(&mut self, case: &str, repetitions: Vec<Measured>) {
+    pub fn add(&mut self, case: &str, attempts: Vec<Result<Measured, String>>) {
+        let (repetitions, errors) = partition(attempts);
         let figures: Vec<Figures> = repetitions.iter().map(|one| one.figures.clone()).collect();
         let costs: Vec<Figures> = repetitions.iter().map(|one| one.costs.per(one.operations)).collect();
         let headlines = figures.iter().filter_map(|figures| find(figures, self.figure)).collect();
@@ -90,9 +94,15 @@ impl Outcome {
             settings: last.settings,
             statements,
             plans: last.plans,
+            errors,
         };
         self.cases.push(case.to_owned());
         self.ours.insert(case.to_owned(), ours);
+    }
+
+    /// Whether any measurement of ours failed.
+    pub fn has_failed(&self) -> bool {
+        self.ours.values().any(|ours| !ours.errors.is_empty())
     }
 
     /// The headline of ours with these parameters.
@@ -167,4 +177,16 @@ impl Outcome {
         let shared = self.cases.iter().rev().find(|case| self.best_rival(Some(case), |_| true).is_some());
         shared.or(self.cases.last()).cloned()
     }
+}
+
+/// What went well, and why the others didn't.
+pub fn partition<T>(attempts: Vec<Result<T, String>>) -> (Vec<T>, Vec<String>) {
+    let (mut well, mut errors) = (Vec::new(), Vec::new());
+    for attempt in attempts {
+        match attempt {
+            Ok(found) => well.push(found),
+            Err(error) => errors.push(error),
+        }
+    }
+    (well, errors)
 }

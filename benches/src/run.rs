@@ -10,7 +10,7 @@ use crate::floor::{self, Floor};
 use crate::options::Options;
 use crate::process::{self, Role};
 use crate::report;
-use crate::result::{OfRival, Outcome, Theirs};
+use crate::result::{OfRival, Outcome, Theirs, partition};
 use crate::rival::{Found, Rival, Rivals};
 use crate::server::Place;
 use crate::stage::Measured;
@@ -38,8 +38,11 @@ impl<'a> Run<'a> {
         Self { options, place, rivals, floors: Floors::new() }
     }
 
-    /// Measures all; the outcomes, and the floors.
-    pub async fn all(mut self) -> Result<(Outcomes, BTreeMap<String, Figures>), AnyError> {
+    /// Measures all; the outcomes, and the floors. Calls `done` with those so far after each workload.
+    pub async fn all(
+        mut self,
+        done: impl Fn(&Outcomes, &BTreeMap<String, Figures>) -> Result<(), AnyError>,
+    ) -> Result<(Outcomes, BTreeMap<String, Figures>), AnyError> {
         let mut outcomes = Outcomes::new();
         for spec in &self.options.workloads {
             if spec.stores == Stores::Postgres && !self.place.is_postgres() {
@@ -47,6 +50,8 @@ impl<'a> Run<'a> {
                 continue;
             }
             outcomes.insert(spec.id.to_owned(), self.workload(spec).await?);
+            crate::bar::judge(&mut outcomes, self.place.is_postgres());
+            done(&outcomes, &in_the_middle(&self.floors))?;
         }
         // In every run there are all floors, however little else.
         let rounds =
@@ -54,7 +59,6 @@ impl<'a> Run<'a> {
         while self.place.is_postgres() && rounds(&self) < Some(self.rounds()) {
             self.floors_of(Against::Batches, &mut Floors::new()).await?;
         }
-        crate::bar::judge(&mut outcomes, self.place.is_postgres());
         Ok((outcomes, in_the_middle(&self.floors)))
     }
 
@@ -66,14 +70,15 @@ impl<'a> Run<'a> {
     async fn workload(&mut self, spec: &'static Spec) -> Result<Outcome, AnyError> {
         let (cases, seconds) = (self.options.cases(spec), self.options.seconds(spec));
         let rivals: Vec<Rival> = self.rivals.of(spec.id).cloned().collect();
-        let mut ours: Vec<Vec<Measured>> = vec![Vec::new(); cases.len()];
+        let mut ours: Vec<Vec<Result<Measured, String>>> = vec![Vec::new(); cases.len()];
         let mut theirs: BTreeMap<(usize, usize), Attempts> = BTreeMap::new();
         let mut floors = Floors::new();
         for _ in 0..self.options.repeats(spec) {
             self.floors_of(spec.against, &mut floors).await?;
             for (index, case) in cases.iter().enumerate() {
                 let measured = self.ours(spec, case, seconds).await?;
-                report::progress(spec, &case.name(), "ours", find(&measured.figures, spec.figure));
+                let figure = measured.as_ref().ok().and_then(|measured| find(&measured.figures, spec.figure));
+                report::progress(spec, &case.name(), "ours", figure);
                 ours[index].push(measured);
                 for (number, rival) in rivals.iter().enumerate().filter(|_| case.rivals) {
                     let found = self.theirs(rival, spec, case, seconds).await?;
@@ -100,15 +105,17 @@ impl<'a> Run<'a> {
         Ok(outcome)
     }
 
-    async fn ours(&self, spec: &Spec, case: &Case, seconds: f64) -> Result<Measured, AnyError> {
+    /// A measurement that fails is told of at the end, and the others go on: some take hours.
+    async fn ours(&self, spec: &Spec, case: &Case, seconds: f64) -> Result<Result<Measured, String>, AnyError> {
+        let smoke = self.options.smoke;
         if spec.stores == Stores::None {
-            return process::run(Role::Measure, &case.setup(spec, "", seconds, self.options.smoke)).await;
+            let measured = process::run(Role::Measure, &case.setup(spec, "", seconds, smoke)).await;
+            return Ok(measured.map_err(|error| error.to_string()));
         }
         let fresh = self.place.fresh().await?;
-        let setup = case.setup(spec, &fresh.url, seconds, self.options.smoke);
-        let measured = process::run(Role::Measure, &setup).await;
+        let measured = process::run(Role::Measure, &case.setup(spec, &fresh.url, seconds, smoke)).await;
         self.place.remove(fresh).await?;
-        measured
+        Ok(measured.map_err(|error| error.to_string()))
     }
 
     /// A rival that fails is no reason to stop.
@@ -156,17 +163,14 @@ fn in_the_middle(floors: &Floors) -> BTreeMap<String, Figures> {
 
 fn gathered(spec: &Spec, rival: &Rival, attempts: Attempts) -> Theirs {
     let mut theirs = Theirs { settings: rival.settings.clone(), ..Theirs::default() };
+    let (found, errors) = partition(attempts);
     let mut figures = Vec::new();
-    for attempt in attempts {
-        match attempt {
-            Ok(found) => {
-                theirs.repetitions.extend(find(&found.figures, spec.figure));
-                theirs.settings.extend(found.settings);
-                figures.push(found.figures);
-            }
-            Err(error) => theirs.errors.push(error),
-        }
+    for found in found {
+        theirs.repetitions.extend(find(&found.figures, spec.figure));
+        theirs.settings.extend(found.settings);
+        figures.push(found.figures);
     }
+    theirs.errors = errors;
     theirs.figures = medians(&figures);
     theirs
 }

@@ -87,8 +87,11 @@ fn table(spec: &Spec, outcome: &Outcome) {
     println!("\n{} {}", spec.id, outcome.what);
     for case in &outcome.cases {
         let Some(ours) = outcome.ours.get(case) else { continue };
+        ours.errors.iter().for_each(|error| println!("  {case}: FAILED: {error}"));
+        if ours.figures.is_empty() {
+            continue;
+        }
         println!("  {case}: {}", listed(&ours.figures));
-        ours.errors.iter().for_each(|error| println!("    FAILED: {error}"));
         let costs = COSTS.iter().filter_map(|(name, head)| Some(format!("{} {head}", number(*ours.costs.get(*name)?))));
         let memory =
             ours.costs.get("peak_memory_bytes").map(|bytes| format!("; at most {} MiB", number(bytes / 1_048_576.0)));

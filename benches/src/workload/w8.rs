@@ -113,8 +113,8 @@ pub async fn prepare(stage: &Stage) -> Result<Due, AnyError> {
     let expected = began.elapsed().as_secs_f64() / tried as f64 * size as f64;
     stage.until(server::Table::Runs, "status = 'completed'", tried, 60.0).await?;
     let idle_s = if stage.setup.smoke { 3.0 } else { IDLE_S + 5.0 };
-    // A journal that grows takes its time, and so do the checkpoints: twice as long, and a little more.
-    let begin = micros() + ((expected * 2.0 + idle_s + 13.0) * SECOND) as u64;
+    // Tables that grow take their time, and so do checkpoints.
+    let begin = micros() + ((expected * 2.5 + idle_s + 15.0) * SECOND) as u64;
     let due = Due { first: begin, spread: (stage.setup.seconds * SECOND) as u64, size, tried };
     put_to_sleep(&executor.client(), &due).await?;
     let limit = ms_between(micros(), due.first) / 1_000.0;

@@ -13,6 +13,8 @@ use crate::rival::{Recorded, Rival, Role, Site, Workload};
 use crate::{Result, gauge};
 
 const QUEUE: &str = "bench";
+/// A queue is polled once a second at first, and a tenth sooner each time until it is as often as was asked for.
+const UNTIL_IT_POLLS_AS_OFTEN: Duration = Duration::from_secs(12);
 const A_DAY: Duration = Duration::from_secs(86_400);
 
 /// The engine, with its workflows; or only a client, where nothing is executed.
@@ -81,6 +83,7 @@ impl Engine {
         if site.workload == Workload::W4 {
             let options = QueueOptions { polling_interval: poll(site), ..QueueOptions::default() };
             dbos.register_queue(QUEUE, options, QueueConflict::AlwaysUpdate).await?;
+            tokio::time::sleep(UNTIL_IT_POLLS_AS_OFTEN).await;
         }
         Ok(Self { dbos, steps, parent, waiter, history })
     }

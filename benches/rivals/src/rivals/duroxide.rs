@@ -18,8 +18,6 @@ mod store;
 
 pub use store::{Postgres, Sqlite, Store};
 
-/// Longer than anything here takes.
-const WITHIN: Duration = Duration::from_secs(3_600);
 const EVENT: &str = "event";
 
 /// The runtime, where something is executed, and a client.
@@ -27,6 +25,7 @@ pub struct Duroxide<S> {
     url: String,
     client: Client,
     next: AtomicU64,
+    poll: Duration,
     _runtime: Option<Arc<Runtime>>,
     store: PhantomData<fn() -> S>,
 }
@@ -83,7 +82,7 @@ fn number(input: &str) -> Result<u32, String> {
 
 fn options<S: Store>(site: &Site) -> RuntimeOptions {
     let lock =
-        Duration::from_millis(site.setting("lock_ms", if site.workload == Workload::W10 { 1_000 } else { 30_000 }));
+        Duration::from_millis(site.setting("lock_ms", if site.workload == Workload::W10 { 250 } else { 30_000 }));
     RuntimeOptions {
         orchestration_concurrency: site.setting("orchestrations", S::CONCURRENCY),
         worker_concurrency: site.setting("workers", S::CONCURRENCY),
@@ -110,7 +109,7 @@ impl<S: Store> Rival for Duroxide<S> {
             "worker_concurrency": options.worker_concurrency,
             "dispatcher_min_poll_interval_ms": options.dispatcher_min_poll_interval.as_secs_f64() * 1e3,
             "worker_lock_timeout_s": options.worker_lock_timeout.as_secs_f64(),
-            "client_polling_interval_ms": "5 to 100, fixed",
+            "client_polling_interval_ms": client_poll(site).as_secs_f64() * 1e3,
         })
     }
 
@@ -134,7 +133,14 @@ impl<S: Store> Rival for Duroxide<S> {
             _ => Some(Runtime::start_with_options(store.clone(), activities, orchestrations, options::<S>(site)).await),
         };
         let url = site.url.clone();
-        Ok(Self { url, client: Client::new(store), next: AtomicU64::new(0), _runtime: runtime, store: PhantomData })
+        Ok(Self {
+            url,
+            client: Client::new(store),
+            next: AtomicU64::new(0),
+            poll: client_poll(site),
+            _runtime: runtime,
+            store: PhantomData,
+        })
     }
 
     async fn run(&self, steps: u32) -> Result<u32> {
@@ -181,14 +187,25 @@ impl<S> Duroxide<S> {
         format!("run-{}-{}", std::process::id(), self.next.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Polls as often as is best: the client's own wait begins at 5 ms and doubles up to 100 ms, which is too seldom for
+    /// one run and too often for many.
     async fn result(&self, id: &str, orchestration: &str, input: u32) -> Result<String> {
         self.client.start_orchestration(id, orchestration, input.to_string()).await.map_err(any)?;
-        match self.client.wait_for_orchestration(id, WITHIN).await.map_err(any)? {
-            OrchestrationStatus::Completed { output, .. } => Ok(output),
-            OrchestrationStatus::Failed { details, .. } => Err(details.display_message().into()),
-            _ => Err(format!("{id} hasn't ended").into()),
+        loop {
+            tokio::time::sleep(self.poll).await;
+            match self.client.get_orchestration_status(id).await.map_err(any)? {
+                OrchestrationStatus::Completed { output, .. } => return Ok(output),
+                OrchestrationStatus::Failed { details, .. } => return Err(details.display_message().into()),
+                OrchestrationStatus::Running { .. } | OrchestrationStatus::NotFound => {}
+            }
         }
     }
+}
+
+/// How often the client looks whether a run has ended.
+fn client_poll(site: &Site) -> Duration {
+    let one = matches!(site.workload, Workload::W3b | Workload::W4 | Workload::W3 | Workload::W6);
+    Duration::from_micros(site.setting("client_poll_us", if one { 1_000 } else { 200_000 }))
 }
 
 fn any(error: duroxide::ClientError) -> AnyError {

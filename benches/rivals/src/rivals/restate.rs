@@ -96,8 +96,11 @@ fn service_options(site: &Site) -> ServiceOptions {
         .retry_policy_max_interval(Duration::from_millis(site.setting("retry_ms", 10)))
 }
 
+/// A connection takes 200 requests at a time.
 fn clients(site: &Site) -> usize {
-    site.setting("clients", 2)
+    let waiters = site.size.unwrap_or(1_000) as usize;
+    let requests = if site.workload == Workload::W7 { waiters } else { site.in_flight.unwrap_or(1) };
+    site.setting("clients", requests.div_ceil(160))
 }
 
 impl Rival for Restate {
@@ -140,7 +143,8 @@ impl Rival for Restate {
         let addresses = Addresses::from_url(&site.url)?;
         if site.role != Role::Enqueue {
             let listener = tokio::net::TcpListener::bind(("127.0.0.1", addresses.service)).await?;
-            let endpoint = Endpoint::builder().bind(Bench.into_service_definition().options(service_options(site))).build();
+            let endpoint =
+                Endpoint::builder().bind(Bench.into_service_definition().options(service_options(site))).build();
             tokio::spawn(HttpServer::new(endpoint).serve(listener));
         }
         // The one who resumes is known: his predecessor had the same address.

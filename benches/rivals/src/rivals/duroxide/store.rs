@@ -123,7 +123,7 @@ impl Store for Postgres {
 
     async fn recorded(url: &str) -> Result<Recorded> {
         let runs = count(url, "SELECT count(*) FROM executions WHERE status = 'Completed'").await?;
-        let steps = "SELECT count(*) FROM history WHERE event_type = 'ActivityCompleted'";
+        let steps = r#"SELECT count(*) FROM history WHERE event_data LIKE '%"ActivityCompleted"%'"#;
         Ok(Recorded { runs, steps: Some(count(url, steps).await?) })
     }
 }

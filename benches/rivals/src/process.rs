@@ -1,6 +1,5 @@
 //! Processes of their own for what takes more than one.
 
-use std::future::pending;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -29,7 +28,7 @@ impl Process {
         for (name, value) in &site.set {
             command.args(["--set", &format!("{name}={value}")]);
         }
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
         let stdout = child.stdout.take().ok_or("the process has no stdout")?;
         Ok(Self { child, lines: BufReader::new(stdout).lines() })
     }
@@ -48,7 +47,7 @@ impl Process {
     }
 }
 
-/// What such a process does until it is killed.
+/// What such a process does until it is killed, or the one that measures is.
 pub async fn be<R: Rival>(site: &Site) -> Result<()> {
     if site.role == Role::Resume {
         gauge::resuming();
@@ -59,5 +58,7 @@ pub async fn be<R: Rival>(site: &Site) -> Result<()> {
         Role::Execute => gauge::say("open"),
         Role::Whole | Role::Enqueue | Role::Resume => {}
     }
-    pending().await
+    // Nobody writes: it is closed when the process that measures ends.
+    tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await?;
+    Ok(())
 }

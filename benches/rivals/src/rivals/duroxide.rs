@@ -8,7 +8,9 @@ use std::time::Duration;
 use duroxide::providers::Provider;
 use duroxide::runtime::registry::ActivityRegistry;
 use duroxide::runtime::{Runtime, RuntimeOptions};
-use duroxide::{ActivityContext, Client, OrchestrationContext, OrchestrationRegistry, OrchestrationStatus};
+use duroxide::{
+    ActivityContext, Client, ClientError, OrchestrationContext, OrchestrationRegistry, OrchestrationStatus,
+};
 use serde_json::{Value, json};
 
 use crate::rival::{Recorded, Rival, Role, Site, Stand, Workload};
@@ -83,10 +85,13 @@ fn number(input: &str) -> Result<u32, String> {
 fn options<S: Store>(site: &Site) -> RuntimeOptions {
     let lock =
         Duration::from_millis(site.setting("lock_ms", if site.workload == Workload::W10 { 250 } else { 30_000 }));
+    let concurrency = if is_about_one(site) { 2 } else { S::CONCURRENCY };
     RuntimeOptions {
-        orchestration_concurrency: site.setting("orchestrations", S::CONCURRENCY),
-        worker_concurrency: site.setting("workers", S::CONCURRENCY),
-        dispatcher_min_poll_interval: Duration::from_micros(site.setting("poll_us", S::POLL_US)),
+        orchestration_concurrency: site.setting("orchestrations", concurrency),
+        worker_concurrency: site.setting("workers", concurrency),
+        dispatcher_min_poll_interval: Duration::from_micros(
+            site.setting("poll_us", if is_about_one(site) { 1_000 } else { S::POLL_US }),
+        ),
         worker_lock_timeout: lock,
         ..RuntimeOptions::default()
     }
@@ -190,25 +195,42 @@ impl<S> Duroxide<S> {
     /// Polls as often as is best: the client's own wait begins at 5 ms and doubles up to 100 ms, which is too seldom for
     /// one run and too often for many.
     async fn result(&self, id: &str, orchestration: &str, input: u32) -> Result<String> {
-        self.client.start_orchestration(id, orchestration, input.to_string()).await.map_err(any)?;
+        while let Err(error) = self.client.start_orchestration(id, orchestration, input.to_string()).await {
+            self.again(error).await?;
+        }
         loop {
             tokio::time::sleep(self.poll).await;
-            match self.client.get_orchestration_status(id).await.map_err(any)? {
-                OrchestrationStatus::Completed { output, .. } => return Ok(output),
-                OrchestrationStatus::Failed { details, .. } => return Err(details.display_message().into()),
-                OrchestrationStatus::Running { .. } | OrchestrationStatus::NotFound => {}
+            match self.client.get_orchestration_status(id).await {
+                Ok(OrchestrationStatus::Completed { output, .. }) => return Ok(output),
+                Ok(OrchestrationStatus::Failed { details, .. }) => return Err(details.display_message().into()),
+                Ok(OrchestrationStatus::Running { .. } | OrchestrationStatus::NotFound) => {}
+                Err(error) => self.again(error).await?,
             }
         }
     }
+
+    /// A store that is locked, or a pool that is used up, is tried again.
+    async fn again(&self, error: ClientError) -> Result<()> {
+        if !error.is_retryable() {
+            return Err(any(error));
+        }
+        tokio::time::sleep(self.poll).await;
+        Ok(())
+    }
+}
+
+/// Whether it is about the time of one run, not about how many end.
+fn is_about_one(site: &Site) -> bool {
+    matches!(site.workload, Workload::W3b | Workload::W4 | Workload::W3 | Workload::W10)
 }
 
 /// How often the client looks whether a run has ended.
 fn client_poll(site: &Site) -> Duration {
-    let one = matches!(site.workload, Workload::W3b | Workload::W4 | Workload::W3 | Workload::W6);
+    let one = is_about_one(site) || site.workload == Workload::W6;
     Duration::from_micros(site.setting("client_poll_us", if one { 1_000 } else { 200_000 }))
 }
 
-fn any(error: duroxide::ClientError) -> AnyError {
+fn any(error: ClientError) -> AnyError {
     format!("{error:?}").into()
 }
 

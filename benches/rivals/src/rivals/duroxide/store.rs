@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use duroxide::providers::sqlite::SqliteProvider;
 use duroxide::providers::{Provider, ProviderAdmin};
@@ -58,8 +59,8 @@ impl Store for Sqlite {
         Workload::W10,
         Workload::W15,
     ];
-    const CONCURRENCY: usize = 2;
-    const POLL_US: u64 = 1_000;
+    const CONCURRENCY: usize = 8;
+    const POLL_US: u64 = 50_000;
 
     fn pool(_site: &Site) -> u32 {
         5
@@ -81,9 +82,16 @@ impl Store for Sqlite {
     }
 
     async fn recorded(url: &str) -> Result<Recorded> {
-        let metrics = SqliteProvider::new(url, None).await?.get_system_metrics().await;
-        let metrics = metrics.map_err(|error| format!("{error:?}"))?;
-        Ok(Recorded { runs: metrics.completed_instances, steps: None })
+        // Its dispatchers go on, and may keep it locked.
+        for _ in 0..10 {
+            let metrics = SqliteProvider::new(url, None).await?.get_system_metrics().await;
+            match metrics {
+                Ok(metrics) => return Ok(Recorded { runs: metrics.completed_instances, steps: None }),
+                Err(error) => eprintln!("{}: {error:?}", Self::NAME),
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        Err("the store can't be asked".into())
     }
 }
 
@@ -101,8 +109,8 @@ impl Store for Postgres {
         Workload::W10,
         Workload::W15,
     ];
-    const CONCURRENCY: usize = 8;
-    const POLL_US: u64 = 1_000;
+    const CONCURRENCY: usize = 4;
+    const POLL_US: u64 = 10_000;
 
     fn pool(site: &Site) -> u32 {
         site.setting("pool", 32)

@@ -16,9 +16,16 @@ use crate::rival::Site;
 const VARIABLE: &str = "RESTATE_SERVER";
 /// Where npm leaves it below `node_modules`.
 const PACKAGE: &str = "@restatedev/restate-server";
+/// Becomes the server. Beside it waits who ends it and removes its directory when our end of its input is closed, which
+/// it is as well when this process is killed.
+const OUTLIVE_NOBODY: &str = r#"
+exec 3<&0
+(cat <&3 >/dev/null; kill -9 $$; sleep 1; rm -rf "$0") >/dev/null 2>&1 &
+exec 3<&- </dev/null
+exec "$@""#;
 const UP_WITHIN: Duration = Duration::from_secs(120);
 
-/// A server, ended and its directory removed when dropped.
+/// A server, ended when dropped, and its directory removed a moment later.
 pub struct Server {
     /// Where it listens.
     pub addresses: Addresses,
@@ -81,13 +88,18 @@ impl Server {
         let config = directory.join("restate.toml");
         fs::write(&config, configuration(site, fabric, &addresses))?;
         let log = fs::File::create(directory.join("log"))?;
-        let child = tokio::process::Command::new(binary)
+        let child = tokio::process::Command::new("sh")
+            .args(["-c", OUTLIVE_NOBODY])
+            .arg(&directory)
+            .arg(binary)
             .arg("--config-file")
             .arg(&config)
             .arg("--base-dir")
             .arg(directory.join("data"))
             .arg("--no-logo")
-            .stdin(Stdio::null())
+            // It leaves directories behind when it is killed.
+            .env("TMPDIR", &directory)
+            .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)
             .kill_on_drop(true)
@@ -116,13 +128,6 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.start_kill();
-        let _ = fs::remove_dir_all(&self.directory);
-    }
-}
-
 fn free_ports() -> Result<[u16; 4]> {
     let listeners = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0"));
     let mut ports = [0; 4];
@@ -133,7 +138,7 @@ fn free_ports() -> Result<[u16; 4]> {
 }
 
 fn partitions(site: &Site) -> u16 {
-    site.setting("partitions", 4)
+    site.setting("partitions", 2)
 }
 
 fn loglet(site: &Site) -> String {

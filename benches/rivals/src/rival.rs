@@ -145,6 +145,9 @@ pub trait Rival: Send + Sync + Sized + 'static {
     /// What it can do.
     const WORKLOADS: &'static [Workload];
 
+    /// How many processes one run can be resumed by, each after the last was killed.
+    const RESUMES: usize = 3;
+
     /// How many runs in flight it does the most with.
     fn best_in_flight(workload: Workload) -> usize;
 

@@ -8,9 +8,6 @@ use crate::process::Process;
 use crate::report::{Figures, line};
 use crate::rival::{Rival, Role, Site};
 
-/// How often a process resumes the run.
-const RESUMES: usize = 3;
-
 /// Enqueues runs here that are executed there, one at a time.
 pub async fn across_processes<R: Rival>(site: &Site) -> Result<String> {
     let stand = R::stand(site).await?;
@@ -51,7 +48,7 @@ pub async fn resumed<R: Rival>(site: &Site) -> Result<String> {
     }
     first.kill().await?;
     let mut times = Vec::new();
-    for _ in 0..RESUMES {
+    for _ in 0..R::RESUMES {
         let start = Instant::now();
         let mut next = Process::start::<R>(&Site { role: Role::Resume, ..site.clone() })?;
         let steps = next.says("resumed").await?;

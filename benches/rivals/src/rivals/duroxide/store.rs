@@ -5,7 +5,6 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
 
 use duroxide::providers::sqlite::SqliteProvider;
 use duroxide::providers::{Provider, ProviderAdmin};
@@ -82,16 +81,9 @@ impl Store for Sqlite {
     }
 
     async fn recorded(url: &str) -> Result<Recorded> {
-        // Its dispatchers go on, and may keep it locked.
-        for _ in 0..10 {
-            let metrics = SqliteProvider::new(url, None).await?.get_system_metrics().await;
-            match metrics {
-                Ok(metrics) => return Ok(Recorded { runs: metrics.completed_instances, steps: None }),
-                Err(error) => eprintln!("{}: {error:?}", Self::NAME),
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-        Err("the store can't be asked".into())
+        let metrics = SqliteProvider::new(url, None).await?.get_system_metrics().await;
+        let metrics = metrics.map_err(|error| format!("{error:?}"))?;
+        Ok(Recorded { runs: metrics.completed_instances, steps: None })
     }
 }
 

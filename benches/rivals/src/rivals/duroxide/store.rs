@@ -58,7 +58,7 @@ impl Store for Sqlite {
         Workload::W10,
         Workload::W15,
     ];
-    const CONCURRENCY: usize = 8;
+    const CONCURRENCY: usize = 2;
     const POLL_US: u64 = 50_000;
 
     fn pool(_site: &Site) -> u32 {

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -108,16 +109,21 @@ async fn once(options: &Options, seconds: u64) -> Result<Verdict, AnyError> {
     }
     let dump = Dump::read(&field.place.url()).await?;
     let lines = ledger_file::read(&file)?;
-    let violations = violations(&lines, &dump)?;
+    let violations = violations(&lines, &dump, time_to_settle(options))?;
     for violation in &violations {
         eprintln!("VIOLATION {}", serde_json::to_string_pretty(violation)?);
     }
     Ok(verdict::of(&field, &lines, &dump, Findings { violations, settle_ms, seconds }))
 }
 
+fn time_to_settle(options: &Options) -> Duration {
+    if options.until_violation { SETTLE_IN_ROUND } else { SETTLE }
+}
+
 /// What the checker has to say.
-fn violations(lines: &[Line], dump: &Dump) -> Result<Vec<Value>, AnyError> {
-    let violations = check::check(lines, dump, &check::Options { threads: 1, ..check::Options::default() });
+fn violations(lines: &[Line], dump: &Dump, settle: Duration) -> Result<Vec<Value>, AnyError> {
+    let options = check::Options { threads: 1, settle: TimeDelta::from_std(settle)?, ..check::Options::default() };
+    let violations = check::check(lines, dump, &options);
     Ok(violations.iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
 }
 
@@ -174,7 +180,7 @@ async fn settle(field: &Field, mut clients: JoinSet<()>) -> u64 {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let limit = if field.options.until_violation { SETTLE_IN_ROUND } else { SETTLE };
+    let limit = time_to_settle(&field.options);
     if tokio::time::timeout(limit, settled).await.is_err() {
         eprintln!("not everything has ended {limit:?} after the last fault");
     }

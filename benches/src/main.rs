@@ -59,7 +59,11 @@ fn start() -> Result<ExitCode, AnyError> {
             return Ok(ExitCode::SUCCESS);
         }
         Some("instructions") => {
-            return instructions::count(arguments.any(|word| word == "--write")).map(|()| ExitCode::SUCCESS);
+            let words: Vec<String> = arguments.collect();
+            if let Some(unknown) = words.iter().find(|word| *word != "--write") {
+                return Err(format!("instructions takes --write, not {unknown}").into());
+            }
+            return instructions::count(!words.is_empty()).map(|()| ExitCode::SUCCESS);
         }
         Some(instructions::ONCE) => return instructions::replay_once(arguments.next()).map(|()| ExitCode::SUCCESS),
         _ => {}

@@ -4,7 +4,7 @@ pub(crate) use workflow_core::seeded::{Bug, is};
 
 use workflow_core::journal::Entry;
 use workflow_core::store::{Committed, CreateOutcome, Created, NewRun, Then, Turn, TurnOutcome, Wake};
-use workflow_core::{ExecutorId, Store, StoreError, Timestamp};
+use workflow_core::{StoreError, Timestamp};
 
 /// The journal of a run that is taken up.
 #[inline]
@@ -27,19 +27,23 @@ pub(crate) fn hang_up(seen: u64, mut wake: Wake) -> Then {
     Then::HangUp { seen: if is(Bug::UnseenMail) { u64::MAX } else { seen }, wake }
 }
 
-/// Writes a batch.
+/// A batch that is about to be written.
 #[inline]
-pub(crate) async fn commit(
-    store: &dyn Store,
-    executor: ExecutorId,
-    mut turns: Vec<Turn>,
+pub(crate) fn batch(turns: &[Turn]) -> &[Turn] {
+    match turns {
+        [rest @ .., _] if is(Bug::HalfBatch) && !rest.is_empty() => rest,
+        all => all,
+    }
+}
+
+/// What writing a batch of `count` turns came to.
+#[inline]
+pub(crate) fn written(
+    result: Result<Committed, StoreError>,
+    count: usize,
     now: Timestamp,
 ) -> Result<Committed, StoreError> {
-    let count = turns.len();
-    if is(Bug::HalfBatch) && count > 1 {
-        turns.pop();
-    }
-    match store.commit(executor, &turns).await {
+    match result {
         Ok(mut committed) => {
             committed.turns.resize(count, TurnOutcome::Done);
             Ok(committed)

@@ -126,7 +126,7 @@ fn spy(setup: &Setup, ledger: &Ledger, store: Arc<dyn Store>) -> Spy {
         let (ledger, process) = (ledger.clone(), process.clone());
         runtime.spawn(async move { ledger.append(Record::Executor { process, life: Life::LeaseLost }).await });
     };
-    Spy::new(store, Rng::new(setup.seed, "wake-ups"), setup.disturbed_wakeups, Box::new(lost))
+    Spy::new(store, Rng::new(setup.seed, "wake-ups"), setup.disturbed_wakeups, Arc::new(lost))
 }
 
 /// Says now and then how many wake-ups were disturbed.

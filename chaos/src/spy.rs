@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use workflow::store::{
-    Claim, Claimed, Committed, CreateOutcome, Heartbeat, ListFilter, Mail, NewEvent, NewMessage, NewRun, Rescued,
+    Claim, Claimed, Committed, CreateOutcome, Heartbeat, Lane, ListFilter, Mail, NewEvent, NewMessage, NewRun, Rescued,
     Resume, RunRecord, RunRef, SendOutcome, Swept, Turn, WakeSink, WatchGuard,
 };
 use workflow::{ExecutorId, RunId, Store, StoreError, Timestamp};
@@ -16,7 +16,7 @@ use workflow_core::journal::Entry;
 use crate::rng::Rng;
 
 /// What is told whenever a lease is lost.
-pub type OnLost = Box<dyn Fn() + Send + Sync>;
+pub type OnLost = Arc<dyn Fn() + Send + Sync>;
 
 /// A store over another one, of which it changes only the wake-ups.
 pub struct Spy {
@@ -54,23 +54,50 @@ impl Spy {
     }
 
     fn see<T>(&self, writes: bool, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        match &result {
-            Err(StoreError::LeaseLost(_)) if writes => {
-                println!("refused-write");
-                (self.on_lost)();
-            }
-            Err(StoreError::LeaseLost(_)) => self.lost(),
-            Err(StoreError::Unknown(_)) if writes => println!("unknown-commit"),
-            Err(StoreError::Unusable(reason)) if reason.contains("read-only") => println!("read-only"),
-            Err(StoreError::Unavailable(reason)) if reason.contains("(53100)") => println!("disk-full"),
-            _ => {}
-        }
-        result
+        see(&self.on_lost, writes, result)
     }
 
     fn lost(&self) {
-        println!("lease-lost");
-        (self.on_lost)();
+        lost(&self.on_lost);
+    }
+}
+
+fn see<T>(on_lost: &OnLost, writes: bool, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    match &result {
+        Err(StoreError::LeaseLost(_)) if writes => {
+            println!("refused-write");
+            on_lost();
+        }
+        Err(StoreError::LeaseLost(_)) => lost(on_lost),
+        Err(StoreError::Unknown(_)) if writes => println!("unknown-commit"),
+        Err(StoreError::Unusable(reason)) if reason.contains("read-only") => println!("read-only"),
+        Err(StoreError::Unavailable(reason)) if reason.contains("(53100)") => println!("disk-full"),
+        _ => {}
+    }
+    result
+}
+
+fn lost(on_lost: &OnLost) {
+    println!("lease-lost");
+    on_lost();
+}
+
+/// A lane of the store.
+struct SpyLane {
+    inner: Box<dyn Lane>,
+    on_lost: OnLost,
+}
+
+impl std::fmt::Debug for SpyLane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SpyLane").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Lane for SpyLane {
+    async fn commit(&mut self, executor: ExecutorId, turn: &Turn) -> Result<Option<Committed>, StoreError> {
+        see(&self.on_lost, true, self.inner.commit(executor, turn).await)
     }
 }
 
@@ -119,6 +146,11 @@ impl Store for Spy {
 
     async fn commit(&self, executor: ExecutorId, turns: &[Turn]) -> Result<Committed, StoreError> {
         self.see(!turns.is_empty(), self.inner.commit(executor, turns).await)
+    }
+
+    fn lane(&self) -> Option<Box<dyn Lane>> {
+        let inner = self.inner.lane()?;
+        Some(Box::new(SpyLane { inner, on_lost: self.on_lost.clone() }))
     }
 
     async fn landed(&self, run: RunId, position: u32) -> Result<bool, StoreError> {

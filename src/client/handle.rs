@@ -1,25 +1,29 @@
 //! A handle of one run.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use workflow_core::store::{RunRecord, RunRef, Status};
-use workflow_core::{Failure, RunId};
+use workflow_core::{Failure, Payload, RunId};
 
 use super::{Client, RunStatus, has_ended};
 use crate::error::Error;
+use crate::executor::End;
 
 /// A run, wherever it runs. Dropping the handle leaves the run alone.
 pub struct RunHandle<O> {
     client: Client,
     id: RunId,
+    /// Its end, if it was begun in this process.
+    end: Option<Arc<End>>,
     output: PhantomData<fn() -> O>,
 }
 
 impl<O> Clone for RunHandle<O> {
     fn clone(&self) -> Self {
-        Self { client: self.client.clone(), id: self.id, output: PhantomData }
+        Self { client: self.client.clone(), id: self.id, end: self.end.clone(), output: PhantomData }
     }
 }
 
@@ -30,8 +34,8 @@ impl<O> std::fmt::Debug for RunHandle<O> {
 }
 
 impl<O> RunHandle<O> {
-    pub(super) fn new(client: Client, id: RunId) -> Self {
-        Self { client, id, output: PhantomData }
+    pub(super) fn new(client: Client, id: RunId, end: Option<Arc<End>>) -> Self {
+        Self { client, id, end, output: PhantomData }
     }
 
     /// The run's id.
@@ -67,23 +71,42 @@ impl<O> RunHandle<O> {
     ///
     /// May be dropped and called again.
     pub async fn ended(&self) -> Result<RunStatus, Error> {
-        Ok(RunStatus(self.wait(|record| has_ended(record.status)).await?))
+        match self.wait().await? {
+            Ended::Here(..) => self.status().await,
+            Ended::There(record) => Ok(RunStatus(*record)),
+        }
     }
 
-    async fn wait(&self, enough: impl Fn(&RunRecord) -> bool) -> Result<RunRecord, Error> {
+    /// Waits until the run has ended or is parked.
+    async fn wait(&self) -> Result<Ended, Error> {
         let mut wait = Duration::from_millis(250);
         let waiter = self.client.inner.watch.waiter(self.id);
+        // While it runs here there is nothing to ask for.
+        let mut ask = self.end.is_none();
         loop {
-            let woken = waiter.notified();
-            let found = self.client.lookup(RunRef::Id(self.id)).await?;
-            let record = found.ok_or_else(|| Error::NoSuchRun(self.id.to_string()))?;
-            if enough(&record) {
-                return Ok(record);
+            let (woken, told) = (waiter.notified(), self.end.as_deref().map(End::told));
+            if let Some((status, output)) = self.end.as_deref().and_then(End::outcome) {
+                return Ok(Ended::Here(status, output));
             }
-            waiter.wait(woken, wait).await;
+            if std::mem::replace(&mut ask, true) {
+                let found = self.client.lookup(RunRef::Id(self.id)).await?;
+                let record = found.ok_or_else(|| Error::NoSuchRun(self.id.to_string()))?;
+                if has_ended(record.status) {
+                    return Ok(Ended::There(Box::new(record)));
+                }
+            }
+            waiter.wait(woken, told, wait).await;
             wait = (wait * 2).min(Duration::from_secs(2));
         }
     }
+}
+
+/// How a wait ended.
+enum Ended {
+    /// In this process: with this output, or failure.
+    Here(Status, Payload),
+    /// As the store has it.
+    There(Box<RunRecord>),
 }
 
 impl<O: DeserializeOwned> RunHandle<O> {
@@ -98,12 +121,14 @@ impl<O: DeserializeOwned> RunHandle<O> {
     ///
     /// May be dropped and called again.
     pub async fn result(&self) -> Result<O, Error> {
-        let record = self.wait(|record| has_ended(record.status)).await?;
-        let output = record.output.unwrap_or_default();
-        match record.status {
+        let (status, output, parked) = match self.wait().await? {
+            Ended::Here(status, output) => (status, output, None),
+            Ended::There(record) => (record.status, record.output.unwrap_or_default(), record.parked),
+        };
+        match status {
             Status::Completed => Ok(output.decode()?),
             Status::Parked => {
-                let reason = record.parked.unwrap_or_else(|| workflow_core::store::ParkReason {
+                let reason = parked.unwrap_or_else(|| workflow_core::store::ParkReason {
                     code: "PARKED".to_owned(),
                     message: "no reason is recorded".to_owned(),
                 });

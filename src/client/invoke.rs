@@ -126,8 +126,8 @@ impl<O: 'static> IntoFuture for Invocation<O> {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let (client, run) = self.into_parts()?;
-            let id = client.create(run).await?;
-            Ok(client.handle(id))
+            let (id, end) = client.create(run).await?;
+            Ok(RunHandle::new(client, id, end))
         })
     }
 }

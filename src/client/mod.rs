@@ -24,7 +24,7 @@ use workflow_core::{Codec, ExecutorId, Payload, RunId, Store, StoreError, Timest
 
 use crate::batch::Batcher;
 use crate::error::{Error, Misuse};
-use crate::executor::{Engine, Hold};
+use crate::executor::{End, Engine, Hold};
 use crate::seeded;
 use watch::Watch;
 
@@ -157,7 +157,7 @@ impl Client {
 
     /// A handle of a run that is known by its id, with an output of type `O`.
     pub fn handle<O>(&self, run: RunId) -> RunHandle<O> {
-        RunHandle::new(self.clone(), run)
+        RunHandle::new(self.clone(), run, None)
     }
 
     /// A handle of the run that was invoked with this id.
@@ -267,22 +267,25 @@ impl Client {
         Ok(self.inner.finds.call(run).await.ok_or(Error::ShuttingDown)??)
     }
 
-    /// Creates one run, as part of a batch, started at once where this client's executor has room.
-    pub(crate) async fn create(&self, mut run: NewRun) -> Result<RunId, Error> {
+    /// Creates one run, as part of a batch, started at once where this client's executor has room. Its id, and its end if it
+    /// may come here.
+    async fn create(&self, mut run: NewRun) -> Result<(RunId, Option<Arc<End>>), Error> {
         let id = run.invoke_id.clone();
+        let mut end = None;
         let engine = self.inner.engine.clone().filter(|_| run.delay.is_none());
         let outcome = match engine.and_then(|engine| engine.reserve(&run).map(|place| (engine, place))) {
             None => self.inner.creates.call(run).await,
             Some((engine, place)) => {
                 run.owner = Some(place.0);
+                end = Some(engine.shared.ends.expect(run.id));
                 // The caller may stop waiting, but whoever owns a run has to begin it.
                 let (client, runtime) = (self.clone(), engine.shared.env.runtime.clone());
                 runtime.spawn(async move { client.create_owned(&engine, place, run).await }).await.ok().flatten()
             }
         };
         match outcome.ok_or(Error::ShuttingDown)?? {
-            CreateOutcome::Created(created) => Ok(created.id),
-            CreateOutcome::Existing(existing) => Ok(existing),
+            CreateOutcome::Created(created) => Ok((created.id, end.filter(|_| created.owned))),
+            CreateOutcome::Existing(existing) => Ok((existing, None)),
             CreateOutcome::Conflict(existing) => {
                 Err(StoreError::Conflict { index: 0, id: id.unwrap_or_default(), existing }.into())
             }

@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::future::OptionFuture;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use workflow_core::store::{Wakeup, WatchGuard};
 use workflow_core::{RunId, Store};
+
+/// How much later a run's end is told in this process than by the store.
+const MOMENT: Duration = Duration::from_millis(2);
 
 type Waiting = Arc<Mutex<BTreeMap<RunId, (usize, Arc<Notify>)>>>;
 
@@ -58,14 +62,18 @@ impl Waiter {
         self.notify.notified()
     }
 
-    /// Until the wake-up, or `at_most`: wake-ups may be lost.
+    /// Until one of the wake-ups, or `at_most`: they may be lost.
     #[expect(clippy::disallowed_methods, reason = "the poll that is the truth when every wake-up is lost")]
-    pub(crate) async fn wait(&self, woken: Notified<'_>, at_most: Duration) {
+    pub(crate) async fn wait(&self, woken: Notified<'_>, told: Option<Notified<'_>>, at_most: Duration) {
+        let mut told = std::pin::pin!(OptionFuture::from(told));
         tokio::select! {
             biased;
+            Some(()) = &mut told => return,
             () = woken => {}
-            () = tokio::time::sleep(at_most) => {}
+            () = tokio::time::sleep(at_most) => return,
         }
+        // What the store tells of a run of this process is told here as well, a moment later.
+        let _ = tokio::time::timeout(MOMENT, told).await;
     }
 }
 

@@ -100,6 +100,7 @@ async fn once(engine: &Arc<Engine>) -> Result<Look, StoreError> {
         }
     };
     shared.clock.learn(claimed.now);
+    engine.expect_due(claimed.next_due);
     let mut look = if skipped && claimed.runs.is_empty() { Look::Elsewhere } else { Look::Nothing };
     let mut holds = HashMap::new();
     for (gate, hold, room) in reserved {

@@ -4,12 +4,15 @@
 //! A commit of unknown outcome is resolved by reading, never by repeating.
 
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::sync::mpsc::UnboundedReceiver;
-use workflow_core::store::{Committed, Then, Turn, TurnOutcome};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use workflow_core::env::Env as _;
+use workflow_core::store::{Committed, Lane, Then, Turn, TurnOutcome};
 use workflow_core::{ExecutorId, StoreError, Timestamp};
 
 use super::life::Life;
@@ -21,14 +24,57 @@ use crate::seeded::{self, Bug};
 const MAX_TURNS: usize = 2_000;
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 
-/// Takes turns as they come, until every driver is gone.
-pub(crate) async fn run(
-    shared: Arc<Shared>,
+/// The most payload bytes of a turn that its driver writes itself.
+const MAX_LONE_BYTES: usize = 64 * 1024;
+
+/// A commit on the lane of a driver's thread, and then the lane and what the turn came to. To be polled in the thread's
+/// own runtime.
+pub(crate) type Lone = Pin<Box<dyn Future<Output = (Box<dyn Lane>, Option<(Tag, CommitAnswer)>)>>>;
+
+/// The drivers' way to the store.
+pub(crate) struct Committer {
+    turns: UnboundedSender<Vec<Outgoing>>,
     life: Arc<Life>,
-    mut turns: UnboundedReceiver<Vec<Outgoing>>,
+    /// For so many batches at once.
+    places: Arc<Semaphore>,
     writers: usize,
-) {
-    let places = Arc::new(Semaphore::new(writers));
+}
+
+impl Committer {
+    /// With the other end, for [`run`].
+    pub(crate) fn new(life: Arc<Life>, writers: usize) -> (Self, UnboundedReceiver<Vec<Outgoing>>) {
+        let (turns, receiver) = tokio::sync::mpsc::unbounded_channel();
+        (Self { turns, life, places: Arc::new(Semaphore::new(writers)), writers }, receiver)
+    }
+
+    /// Has turns written with those of the other drivers, who are told as messages.
+    pub(crate) fn send(&self, turns: Vec<Outgoing>) {
+        let _ = self.turns.send(turns);
+    }
+
+    /// Has a lone turn written by its driver, on the lane of its thread: nobody else's thread has to wake for it, which for
+    /// a single run's serial steps takes as long as half a commit. Only while no batch is under way, which would soon be
+    /// followed by one that has room for it, and where one small statement does it. `None`, and `turns` as they were, for
+    /// what goes the way of all others.
+    pub(crate) fn lone(
+        &self,
+        shared: &Arc<Shared>,
+        lane: &mut Option<Box<dyn Lane>>,
+        turns: &mut Vec<Outgoing>,
+    ) -> Option<Lone> {
+        let [Outgoing { turn, .. }] = &turns[..] else { return None };
+        let is_simple = turn.starts.is_empty() && turn.emits.is_empty() && turn.subscribe.is_empty();
+        let busy = self.places.available_permits() < self.writers;
+        if busy || !is_simple || size(turn) > MAX_LONE_BYTES || seeded::is(Bug::AcknowledgeFirst) {
+            return None;
+        }
+        let lane = lane.take()?;
+        Some(Box::pin(lone(shared.clone(), lane, turns.pop()?)))
+    }
+}
+
+/// Takes turns as they come, until every driver is gone.
+pub(crate) async fn run(shared: Arc<Shared>, mut turns: UnboundedReceiver<Vec<Outgoing>>) {
     let mut waiting: std::collections::VecDeque<Outgoing> = std::collections::VecDeque::new();
     loop {
         if waiting.is_empty() {
@@ -37,7 +83,7 @@ pub(crate) async fn run(
                 None => return,
             }
         }
-        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let Ok(place) = shared.commits.places.clone().acquire_owned().await else { return };
         while let Ok(more) = turns.try_recv() {
             waiting.extend(more);
         }
@@ -50,12 +96,35 @@ pub(crate) async fn run(
             }
             batch.extend(waiting.pop_front());
         }
-        let (shared, life) = (shared.clone(), life.clone());
+        let shared = shared.clone();
         tokio::spawn(async move {
-            commit(&shared, &life, batch).await;
+            commit(&shared, batch, None).await;
             drop(place);
         });
     }
+}
+
+/// Writes a turn on a lane. What goes wrong there is seen to in the application's runtime.
+async fn lone(
+    shared: Arc<Shared>,
+    mut lane: Box<dyn Lane>,
+    out: Outgoing,
+) -> (Box<dyn Lane>, Option<(Tag, CommitAnswer)>) {
+    let error = match lane.commit(out.executor, &out.turn).await {
+        Ok(Some(committed)) => {
+            let outcome = committed.turns.first().copied().unwrap_or(TurnOutcome::NotOwned);
+            let answer = answer(outcome, committed.now, false);
+            shared.clock.learn(committed.now);
+            done(&shared, &out.turn, outcome);
+            deliver(&shared, committed);
+            return (lane, Some((out.tag, answer)));
+        }
+        Ok(None) => None,
+        Err(error) => Some(error),
+    };
+    let env = shared.env.clone();
+    env.spawn(Box::pin(async move { commit(&shared, vec![out], error).await }));
+    (lane, None)
 }
 
 fn size(turn: &Turn) -> usize {
@@ -68,7 +137,9 @@ fn size(turn: &Turn) -> usize {
     entries + starts + output + turn.emits.iter().map(|e| e.payload.bytes.len()).sum::<usize>() + 100
 }
 
-async fn commit(shared: &Arc<Shared>, life: &Life, mut batch: Vec<Outgoing>) {
+/// Writes a batch, and tells the drivers. `failed` is what a first try came to.
+async fn commit(shared: &Shared, mut batch: Vec<Outgoing>, failed: Option<StoreError>) {
+    let life = &*shared.commits.life;
     let executor = life.executor();
     batch.retain(|out| out.executor == executor);
     if batch.is_empty() {
@@ -80,10 +151,10 @@ async fn commit(shared: &Arc<Shared>, life: &Life, mut batch: Vec<Outgoing>) {
         for &(driver, tag) in &places {
             shared.tell(driver, Msg::Committed(vec![(tag, CommitAnswer::Done(shared.clock.now()))]));
         }
-        write(shared, life, executor, turns).await;
+        write(shared, life, executor, turns, failed).await;
         return;
     }
-    let answers = write(shared, life, executor, turns).await;
+    let answers = write(shared, life, executor, turns, failed).await;
     let mut by_driver: BTreeMap<usize, Vec<(Tag, CommitAnswer)>> = BTreeMap::new();
     for ((driver, tag), answer) in places.into_iter().zip(answers) {
         if let Some(answer) = answer {
@@ -96,7 +167,13 @@ async fn commit(shared: &Arc<Shared>, life: &Life, mut batch: Vec<Outgoing>) {
 }
 
 /// Writes a batch, however often it takes. `None` for turns of a life that is over.
-async fn write(shared: &Arc<Shared>, life: &Life, executor: ExecutorId, turns: Vec<Turn>) -> Vec<Option<CommitAnswer>> {
+async fn write(
+    shared: &Shared,
+    life: &Life,
+    executor: ExecutorId,
+    turns: Vec<Turn>,
+    mut failed: Option<StoreError>,
+) -> Vec<Option<CommitAnswer>> {
     let writer = Writer { shared, life, executor };
     let mut answers: Vec<Option<CommitAnswer>> = vec![None; turns.len()];
     // The turns still to be written, with their place in the batch.
@@ -109,9 +186,14 @@ async fn write(shared: &Arc<Shared>, life: &Life, executor: ExecutorId, turns: V
         let take = if alone { 1 } else { open.len() };
         let now: Vec<usize> = open[..take].to_vec();
         let batch: Vec<Turn> = now.iter().map(|&i| turns[i].clone()).collect();
-        let error = match seeded::commit(&*shared.env.store, executor, batch, shared.clock.now()).await {
+        let tried = match failed.take() {
+            Some(error) => Err(error),
+            None => shared.env.store.commit(executor, seeded::batch(&batch)).await,
+        };
+        let error = match seeded::written(tried, batch.len(), shared.clock.now()) {
             Ok(committed) => {
                 for (&i, outcome) in now.iter().zip(&committed.turns) {
+                    done(shared, &turns[i], *outcome);
                     answers[i] = Some(answer(*outcome, committed.now, repeated));
                 }
                 shared.clock.learn(committed.now);
@@ -171,6 +253,12 @@ pub(crate) fn answer(outcome: TurnOutcome, now: Timestamp, repeated: bool) -> Co
         // The earlier try has given the run away.
         TurnOutcome::NotOwned if repeated => CommitAnswer::Done(now),
         TurnOutcome::NotOwned => CommitAnswer::Gone,
+    }
+}
+
+fn done(shared: &Shared, turn: &Turn, outcome: TurnOutcome) {
+    if outcome == TurnOutcome::Done {
+        shared.ends.committed(turn);
     }
 }
 

@@ -9,36 +9,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use workflow_core::ctx::RunInfo;
+use tokio::sync::mpsc::UnboundedReceiver;
 use workflow_core::env::Env as _;
-use workflow_core::env::{Notice, Notify};
-use workflow_core::replay::{Load, Machine, Next, refuse};
-use workflow_core::store::{ClaimedRun, Mail, Message, ParkReason, Then, Turn, Wake};
+use workflow_core::env::Notice;
+use workflow_core::replay::{Next, refuse};
+use workflow_core::store::{ClaimedRun, Lane, Mail, Message, Then, Turn, Wake};
 use workflow_core::{ExecutorId, RunId, Timestamp};
 
-use super::gate::{Gate, Hold};
-use super::options::Registry;
+use super::commit::Lone;
+use super::gate::Hold;
+use super::resident::{self, Resident};
 use super::shared::{CommitAnswer, Msg, Outgoing, Shared, Tag};
 use crate::seeded::{self, Bug};
-
-struct Resident {
-    machine: Machine,
-    executor: ExecutorId,
-    tag: Tag,
-    gate: Arc<Gate>,
-    /// Its place in its queue, while it is active.
-    place: Option<Hold>,
-    /// Waits for a place.
-    queued: bool,
-    /// When it became idle.
-    idle_since: Option<Instant>,
-    wake_at: Option<Timestamp>,
-    /// Before this, its last turn may be refused.
-    not_before: Option<Timestamp>,
-    /// Its last turn gives it away (hung up, ended, parked).
-    leaving: bool,
-    dirty: bool,
-}
 
 /// How long a driver waits before it looks again whether its lease has been renewed.
 const DOUBT: Duration = Duration::from_millis(20);
@@ -62,6 +44,9 @@ pub(crate) struct Driver {
     returning: BTreeMap<RunId, (ClaimedRun, ExecutorId, Hold)>,
     dirty: Vec<RunId>,
     out: Vec<Outgoing>,
+    /// The thread's own way to the store, unless it is in use.
+    lane: Option<Box<dyn Lane>>,
+    lone: Option<Lone>,
     /// Nothing new begins any more.
     closing: bool,
     closed: Option<tokio::sync::oneshot::Sender<()>>,
@@ -71,7 +56,6 @@ impl Driver {
     pub(crate) fn new(index: usize, shared: Arc<Shared>) -> Self {
         Self {
             index,
-            shared,
             runs: HashMap::new(),
             timers: BTreeSet::new(),
             idle: BTreeSet::new(),
@@ -79,34 +63,64 @@ impl Driver {
             returning: BTreeMap::new(),
             dirty: Vec::new(),
             out: Vec::new(),
+            lane: shared.env.store.lane(),
+            lone: None,
             closing: false,
             closed: None,
+            shared,
+        }
+    }
+
+    /// Resolves with what to tell the next [pass](Self::pass): a message, or the end of a lone commit; with `None` when
+    /// only the clock has something due.
+    #[expect(clippy::disallowed_methods, reason = "the deadline of a pass")]
+    pub(crate) async fn next(&mut self, messages: &mut UnboundedReceiver<Msg>) -> Option<Msg> {
+        let deadline = self.next_deadline();
+        let passed = async {
+            match deadline {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        };
+        let lone = async {
+            match &mut self.lone {
+                Some(lone) => lone.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            (lane, answer) = lone => {
+                self.lone = None;
+                self.lane = Some(lane);
+                Some(Msg::Committed(answer.into_iter().collect()))
+            }
+            msg = messages.recv() => Some(msg.unwrap_or(Msg::Stop)),
+            () = passed => None,
         }
     }
 
     /// Handles `first` and every message behind it, then does what they and the clock have made due. Breaks at the end
     /// of the executor.
-    pub(crate) fn pass(&mut self, first: Option<Msg>, mut more: impl FnMut() -> Option<Msg>) -> ControlFlow<()> {
+    pub(crate) fn pass(&mut self, first: Option<Msg>, messages: &mut UnboundedReceiver<Msg>) -> ControlFlow<()> {
         let mut next = first;
         while let Some(msg) = next {
             if matches!(msg, Msg::Stop) {
                 return ControlFlow::Break(());
             }
             self.handle(msg);
-            next = more();
+            next = messages.try_recv().ok();
         }
         self.fire_timers();
         self.hang_up_the_idle();
         self.drive_dirty();
-        if !self.out.is_empty() {
-            let _ = self.shared.commits.send(std::mem::take(&mut self.out));
-        }
+        self.send_out();
         self.finish_closing();
         ControlFlow::Continue(())
     }
 
     /// How long the next pass may wait for a message.
-    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+    fn next_deadline(&self) -> Option<Duration> {
         let timer = self.timers.first().map(|&(at, _)| self.shared.clock.until(at));
         let local = || self.shared.clock.local();
         let linger =
@@ -168,6 +182,14 @@ impl Driver {
         self.out.push(Outgoing { driver: self.index, executor, tag, turn });
     }
 
+    /// Has the turns of this pass written.
+    fn send_out(&mut self) {
+        self.lone = self.lone.take().or_else(|| self.shared.commits.lone(&self.shared, &mut self.lane, &mut self.out));
+        if !self.out.is_empty() {
+            self.shared.commits.send(std::mem::take(&mut self.out));
+        }
+    }
+
     fn take_up(&mut self, run: ClaimedRun, executor: ExecutorId, hold: Hold) {
         let id = run.id;
         let tag = Tag { run: id, stay: self.shared.stays.fetch_add(1, Ordering::Relaxed) };
@@ -195,25 +217,13 @@ impl Driver {
         }
         seeded::log(&run);
         let (parent, inbox) = (run.parent.clone(), run.inbox.clone());
-        match self.machine(tag, run) {
+        match resident::load(&self.shared, self.index, tag, run) {
             Ok(mut machine) => {
                 self.shared.replays.fetch_add(1, Ordering::Relaxed);
                 for message in self.early.remove(&id).map(|early| early.messages).unwrap_or_default() {
                     machine.deliver(message);
                 }
-                let resident = Resident {
-                    machine,
-                    executor,
-                    tag,
-                    gate,
-                    place: Some(hold),
-                    queued: false,
-                    idle_since: None,
-                    wake_at: None,
-                    not_before: None,
-                    leaving: false,
-                    dirty: false,
-                };
+                let resident = Resident::new(machine, executor, tag, gate, hold);
                 self.runs.insert(id, resident);
                 self.touch(id);
             }
@@ -224,45 +234,6 @@ impl Driver {
                 self.shared.give_back(&gate, hold, 1);
             }
         }
-    }
-
-    fn machine(&self, tag: Tag, run: ClaimedRun) -> Result<Machine, (ParkReason, u32)> {
-        let corrupt =
-            |message: String| (ParkReason { code: workflow_core::mismatch::code::CORRUPT.to_owned(), message }, 0);
-        let registry: &Registry = &self.shared.registry;
-        let workflow = registry.get(&(run.workflow.as_str(), run.version)).cloned();
-        let Some(workflow) = workflow else {
-            return Err(corrupt(format!("workflow {} version {} isn't registered here", run.workflow, run.version)));
-        };
-        let journal = run
-            .journal
-            .map_err(|reason| corrupt(format!("the journal of the run is damaged: {reason}\n  way out: restore the entries, then resume the run; or cancel it and invoke it again")))?;
-        let journal = seeded::journal(journal);
-        let position = u32::try_from(journal.len()).unwrap_or(u32::MAX);
-        let load = Load {
-            info: RunInfo {
-                id: run.id,
-                workflow: run.workflow,
-                version: run.version,
-                queue: run.queue,
-                depth: run.depth,
-                created_at: run.created_at,
-                place: workflow.place(),
-            },
-            input: run.input,
-            parent: run.parent,
-            journal,
-            inbox: run.inbox,
-            mail: run.mail,
-        };
-        let shared = Arc::downgrade(&self.shared);
-        let index = self.index;
-        let notify: Notify = Arc::new(move |notice| {
-            if let Some(shared) = shared.upgrade() {
-                shared.tell(index, Msg::Notice(tag, notice));
-            }
-        });
-        Machine::new(workflow.clone(), self.shared.env.clone(), notify, load).map_err(|reason| (reason, position))
     }
 
     fn committed(&mut self, tag: Tag, answer: CommitAnswer) {
@@ -486,6 +457,7 @@ impl Driver {
         bystanders.into_iter().for_each(|run| self.leave(run));
         if self.runs.is_empty() {
             self.drop_all();
+            (self.lone, self.lane) = (None, None);
             if let Some(done) = self.closed.take() {
                 let _ = done.send(());
             }

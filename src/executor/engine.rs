@@ -1,13 +1,14 @@
 //! What the tasks of one executor share: when to look for work, when to beat, when to end.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 use workflow_core::Timestamp;
 use workflow_core::store::Wakeup;
 
+use super::clock::StoreClock;
 use super::gate::Gate;
 use super::life::Life;
 use super::shared::{Msg, Shared};
@@ -29,12 +30,39 @@ pub(crate) struct Engine {
     pub(crate) deaths: Notify,
     /// The lease is shorter than it should be: beat now.
     pub(crate) pulse: Notify,
-    pub(crate) due: Mutex<Option<Timestamp>>,
+    pub(crate) due: Mutex<Due>,
     /// When the lease of another executor runs out, as far as is known.
     pub(crate) expiry: Mutex<Option<Timestamp>>,
     pub(crate) turn: AtomicUsize,
     pub(crate) closing: AtomicBool,
     pub(crate) closed: watch::Sender<bool>,
+}
+
+/// When the next hung-up run is due, as far as is known.
+#[derive(Default)]
+pub(crate) struct Due {
+    at: Option<Timestamp>,
+    /// When a claim was last made because one was due.
+    looked: Option<Instant>,
+}
+
+impl Due {
+    /// What is due within so long of each other is claimed together.
+    const TOGETHER: Duration = Duration::from_millis(10);
+
+    /// How long to wait before the next look.
+    fn wait(&self, clock: &StoreClock) -> Option<Duration> {
+        let since = |at: Instant| clock.local().saturating_duration_since(at);
+        let rest = self.looked.map_or(Duration::ZERO, |at| Self::TOGETHER.saturating_sub(since(at)));
+        self.at.map(|at| rest.max(clock.until(at) + Duration::from_millis(1)))
+    }
+
+    /// A look is about to be made, because of the time.
+    fn look(&mut self, clock: &StoreClock) {
+        if self.at.is_some_and(|at| at <= clock.now()) {
+            *self = Self { at: None, looked: Some(clock.local()) };
+        }
+    }
 }
 
 impl Engine {
@@ -64,31 +92,37 @@ impl Engine {
         self.work.notify_one();
     }
 
+    fn due(&self) -> MutexGuard<'_, Due> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Resolves when there may be work: a wake-up, freed room, a due time, or the slow poll.
     #[expect(clippy::disallowed_methods, reason = "the poll that is the truth when every wake-up is lost")]
     pub(crate) async fn wait_for_work(&self) {
-        let due = *self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait = due.map_or(self.poll, |at| self.shared.clock.until(at) + Duration::from_millis(1)).min(self.poll);
+        let wait = self.due().wait(&self.shared.clock).map_or(self.poll, |wait| wait.min(self.poll));
         tokio::select! {
             biased;
             () = self.work.notified() => {}
             () = self.shared.room.notified() => {}
             () = tokio::time::sleep(wait) => {
-                let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-                if due.is_some_and(|at| at <= self.shared.clock.now()) {
-                    *due = None;
-                }
+                self.due().look(&self.shared.clock);
             }
             () = self.closed() => {}
         }
     }
 
+    /// A hung-up run is due then, if nobody takes it before.
+    pub(crate) fn expect_due(&self, at: Option<Timestamp>) {
+        let mut due = self.due();
+        due.at = due.at.into_iter().chain(at).min();
+    }
+
     /// When the next hung-up run is due.
     pub(crate) fn learn_due(&self, at: Option<Timestamp>) {
         let earlier = {
-            let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-            let earlier = at.is_some_and(|at| due.is_none_or(|known| at < known));
-            *due = at;
+            let mut due = self.due();
+            let earlier = at.is_some_and(|at| due.at.is_none_or(|known| at < known));
+            due.at = at;
             earlier
         };
         if earlier {
@@ -103,7 +137,7 @@ impl Engine {
         let idle = self.shared.resident.load(Ordering::Acquire) == 0;
         let expiry = *self.expiry.lock().unwrap_or_else(PoisonError::into_inner);
         let expiry = expiry.map(|at| self.shared.clock.until(at).max(self.heartbeat / 10));
-        let wait = if idle { self.heartbeat.max(self.lease / 5 * 2) } else { self.heartbeat };
+        let wait = if idle { self.heartbeat.max(self.lease * 9 / 20) } else { self.heartbeat };
         let wait = expiry.map_or(wait, |expiry| wait.min(expiry));
         let step = self.heartbeat.min(wait);
         tokio::time::sleep(step).await;

@@ -11,6 +11,7 @@ mod claim;
 mod clock;
 mod commit;
 mod driver;
+mod ends;
 mod engine;
 mod env;
 mod gate;
@@ -18,6 +19,7 @@ mod lease;
 mod life;
 mod mail;
 mod options;
+mod resident;
 mod resolve;
 mod retain;
 mod shared;
@@ -39,7 +41,10 @@ use workflow_core::{ExecutorId, Store, Timestamp};
 use crate::client::Client;
 use crate::error::{Error, Misuse};
 use clock::{Local, StoreClock};
+use commit::Committer;
 pub(crate) use commit::pause;
+pub(crate) use ends::End;
+use ends::Ends;
 pub(crate) use engine::Engine;
 use env::ProcessEnv;
 use gate::Gate;
@@ -121,7 +126,8 @@ impl Executor {
             store: store.clone(),
             executor: RwLock::new(executor),
         });
-        let (commits, turns) = tokio::sync::mpsc::unbounded_channel();
+        let life = Arc::new(Life::new(env.clone()));
+        let (commits, turns) = Committer::new(life.clone(), options.writers);
         let shared = Arc::new(Shared {
             env: env.clone(),
             registry: Arc::new(registry),
@@ -138,6 +144,7 @@ impl Executor {
             letters: Notify::new(),
             lacks_room: AtomicBool::new(false),
             commits,
+            ends: Ends::default(),
             drivers: OnceLock::new(),
             stays: AtomicU64::new(0),
             watchdog: Watchdog::new(options.drivers),
@@ -153,10 +160,9 @@ impl Executor {
         // Set once, right here.
         let _ = shared.drivers.set(senders);
 
-        let life = Arc::new(Life::new(env));
         let engine = Arc::new(Engine {
             shared: shared.clone(),
-            life: life.clone(),
+            life,
             name: options.name,
             workflows,
             gates,
@@ -168,7 +174,7 @@ impl Executor {
             work: Notify::new(),
             deaths: Notify::new(),
             pulse: Notify::new(),
-            due: Mutex::new(None),
+            due: Mutex::default(),
             expiry: Mutex::new(None),
             turn: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
@@ -181,7 +187,7 @@ impl Executor {
             }
         }));
         let mut tasks = vec![
-            tokio::spawn(commit::run(shared, life, turns, options.writers)),
+            tokio::spawn(commit::run(shared, turns)),
             tokio::spawn(claim::run(engine.clone())),
             tokio::spawn(lease::run(engine.clone())),
             tokio::spawn(mail::run(engine.clone())),

@@ -11,6 +11,8 @@ use workflow_core::store::{ClaimedRun, Mail, Turn};
 use workflow_core::{ExecutorId, RunId, Timestamp};
 
 use super::clock::StoreClock;
+use super::commit::Committer;
+use super::ends::Ends;
 use super::env::ProcessEnv;
 use super::gate::{Gate, Hold, Waiter};
 use super::options::Registry;
@@ -51,24 +53,6 @@ pub(crate) enum Msg {
     DropAll(tokio::sync::oneshot::Sender<()>),
     /// The executor is gone.
     Stop,
-}
-
-/// The way to a driver.
-pub(crate) enum Sender {
-    /// To a thread.
-    Thread(std::sync::mpsc::Sender<Msg>),
-    /// To a task.
-    Task(UnboundedSender<Msg>),
-}
-
-impl Sender {
-    fn send(&self, msg: Msg) {
-        // A driver that is gone has dropped its runs.
-        match self {
-            Sender::Thread(sender) => drop(sender.send(msg)),
-            Sender::Task(sender) => drop(sender.send(msg)),
-        }
-    }
 }
 
 /// What became of a turn.
@@ -114,8 +98,9 @@ pub(crate) struct Shared {
     pub(crate) lacks_room: AtomicBool,
     /// Called when there may be mail.
     pub(crate) letters: tokio::sync::Notify,
-    pub(crate) commits: UnboundedSender<Vec<Outgoing>>,
-    pub(crate) drivers: std::sync::OnceLock<Vec<Sender>>,
+    pub(crate) commits: Committer,
+    pub(crate) ends: Ends,
+    pub(crate) drivers: std::sync::OnceLock<Vec<UnboundedSender<Msg>>>,
     pub(crate) stays: std::sync::atomic::AtomicU64,
     pub(crate) watchdog: Watchdog,
 }
@@ -173,7 +158,8 @@ impl Shared {
 
     pub(crate) fn tell(&self, driver: usize, msg: Msg) {
         if let Some(sender) = self.drivers.get().and_then(|drivers| drivers.get(driver)) {
-            sender.send(msg);
+            // A driver that is gone has dropped its runs.
+            let _ = sender.send(msg);
         }
     }
 

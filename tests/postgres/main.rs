@@ -6,6 +6,7 @@
 #[path = "../support/docs.rs"]
 mod docs;
 mod flow;
+mod lane;
 #[path = "../support/log.rs"]
 mod log;
 mod pooler;

@@ -1,6 +1,7 @@
 -- Claims runs that are ready or due, up to the room of each queue, skipping those that others are just claiming.
 -- Returns no row when the executor isn't alive. Else rows (now, id, workflow, version, queue, input_codec, input,
--- parent_id, parent_kind, parent_name, parent_nth, depth, created_at, mail), one per claimed run, at least one with NULLs.
+-- parent_id, parent_kind, parent_name, parent_nth, depth, created_at, mail, next_due), one per claimed run, at least one with
+-- NULLs for the run. next_due: when the next hung-up run of these queues is due after now.
 --
 -- Ready and due runs have an index each. The one whose head has waited longer is served first, and the other gets the
 -- room that is left, so that neither starves and no row is locked that isn't taken. The last step looks the runs up by an array of ids, because a join would be
@@ -76,6 +77,16 @@ WITH fence AS MATERIALIZED (
     SELECT y.id FROM ready AS y
     UNION ALL
     SELECT l.id FROM late AS l
+), next AS MATERIALIZED (
+    SELECT min(p.wake_at) AS next_due
+    FROM head AS h
+    CROSS JOIN LATERAL (
+        SELECT r.wake_at
+        FROM workflow.runs AS r
+        WHERE r.status = 'waiting' AND r.wake_at IS NOT NULL AND r.queue = h.queue AND r.wake_at > h.now
+        ORDER BY r.wake_at, r.id
+        LIMIT 1
+    ) AS p
 ), claimed AS (
     UPDATE workflow.runs AS r
     SET status = 'running', owner = $1, claim_id = $3, ready_at = NULL, wake_at = NULL
@@ -84,7 +95,8 @@ WITH fence AS MATERIALIZED (
               r.parent_nth, r.depth, r.created_at, r.mail
 )
 SELECT f.now, c.id, c.workflow, c.version, c.queue, c.input_codec, c.input, c.parent_id, c.parent_kind, c.parent_name,
-       c.parent_nth, c.depth, c.created_at, c.mail
+       c.parent_nth, c.depth, c.created_at, c.mail, n.next_due
 FROM fence AS f
+CROSS JOIN next AS n
 LEFT JOIN claimed AS c ON TRUE
 ORDER BY c.id

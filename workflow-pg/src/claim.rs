@@ -57,23 +57,31 @@ impl PgStore {
             return Err(StoreError::LeaseLost(claim.executor));
         };
         let now = first.try_get("now").map_err(work)?;
-        let mut ids = Vec::new();
+        let next_due = first.try_get("next_due").map_err(work)?;
+        let (mut ids, mut with_mail) = (Vec::new(), Vec::new());
         for row in &rows {
-            ids.extend(row.try_get::<Option<Uuid>, _>("id").map_err(work)?);
+            let Some(id) = row.try_get::<Option<Uuid>, _>("id").map_err(work)? else { continue };
+            ids.push(id);
+            if row.try_get::<i64, _>("mail").map_err(work)? != 0 {
+                with_mail.push(id);
+            }
         }
         let mut conn = match conn {
             Some(conn) => conn,
             None => self.warm().await.map_err(unclaimed)?,
         };
-        let (mut journals, mut inboxes) =
-            if ids.is_empty() { Default::default() } else { load(&mut conn, &ids).await.map_err(unclaimed)? };
+        let (mut journals, mut inboxes) = if ids.is_empty() {
+            Default::default()
+        } else {
+            load(&mut conn, &ids, &with_mail).await.map_err(unclaimed)?
+        };
         let mut runs = Vec::with_capacity(ids.len());
         for (id, row) in ids.into_iter().zip(&rows) {
             runs.push(claimed(id, row, journals.remove(&id), inboxes.remove(&id))?);
         }
         doubt.settle();
         conn.keep();
-        Ok(Claimed { now, runs })
+        Ok(Claimed { now, runs, next_due })
     }
 }
 
@@ -105,9 +113,13 @@ fn room_of_each(queues: &[(String, u32)]) -> BTreeMap<&str, i64> {
     rooms
 }
 
-async fn load(conn: &mut PgConnection, ids: &[Uuid]) -> Result<(Journals, Inboxes), StoreError> {
+/// The journals of claimed runs, and the inboxes of those that ever had mail.
+async fn load(conn: &mut PgConnection, ids: &[Uuid], with_mail: &[Uuid]) -> Result<(Journals, Inboxes), StoreError> {
     let entries = sqlx::query(sql::LOAD_JOURNALS).bind(ids).fetch_all(&mut *conn).await.map_err(work)?;
-    let messages = sqlx::query(sql::LOAD_INBOXES).bind(ids).fetch_all(&mut *conn).await.map_err(work)?;
+    let messages = match with_mail {
+        [] => Vec::new(),
+        ids => sqlx::query(sql::LOAD_INBOXES).bind(ids).fetch_all(&mut *conn).await.map_err(work)?,
+    };
     let journals =
         group(&entries, |row, list: &[Entry]| row::entry(row, u32::try_from(list.len()).unwrap_or(u32::MAX)))?;
     let mut inboxes = Inboxes::new();

@@ -55,14 +55,9 @@ impl PgStore {
     }
 
     async fn try_commit(&self, executor: ExecutorId, turns: &[&Turn]) -> Result<Try, StoreError> {
-        if turns.iter().all(|turn| only_adds(turn)) {
-            self.add_entries(executor, turns).await
-        } else if turns.iter().all(|turn| is_one_statement(turn)) {
-            let mut messages: Vec<_> = turns.iter().flat_map(|turn| &turn.sends).map(Outgoing::message).collect();
-            let slot = self.slots().take();
+        if turns.iter().all(|turn| is_one_statement(turn)) {
             let mut conn = self.warm().await?;
-            let batch = Batch { executor, slot: slot.number, turns, messages: &mut messages, fenced: None };
-            let tried = batch.write(&mut conn, commit).await?;
+            let tried = self.write_at_once(&mut conn, executor, turns).await?;
             conn.keep();
             Ok(tried)
         } else {
@@ -70,39 +65,39 @@ impl PgStore {
         }
     }
 
-    async fn add_entries(&self, executor: ExecutorId, turns: &[&Turn]) -> Result<Try, StoreError> {
-        if let [turn] = turns
-            && let [fact] = &turn.entries[..]
-            && let Some(now) = self.add_entry(executor, turn, fact).await?
-        {
-            return Ok(Try::Done { now, mail: Vec::new(), wakes: Wakes::default() });
+    /// Commits a turn that is one statement, on this connection. `None`, and nothing written, for a reason that
+    /// [`Self::commit_turns`] finds out.
+    pub(crate) async fn commit_lone(
+        &self,
+        conn: &mut PgConnection,
+        executor: ExecutorId,
+        turn: &Turn,
+    ) -> Result<Option<Committed>, StoreError> {
+        if !is_one_statement(turn) {
+            return Ok(None);
         }
-        let entries = EntryColumns::of(turns.iter().copied())?;
-        let slot = self.slots().take();
-        let mut conn = self.warm().await?;
-        let query =
-            sqlx::query(seeded::sql(sql::COMMIT_ENTRIES)).bind(executor.0).bind(slot.number).bind(not_before(turns));
-        let rows = entries.bind(query).bind(ENTRY_VERSION).fetch_all(&mut *conn).await.map_err(commit)?;
-        conn.keep();
-        let row = rows.first().ok_or(StoreError::LeaseLost(executor))?;
-        let now = row.try_get("now").map_err(commit)?;
-        if row.try_get("on_time").map_err(commit)? {
-            Ok(Try::Done { now, mail: Vec::new(), wakes: Wakes::default() })
-        } else {
-            Ok(Try::Refused { now, owned: owned_by_claim(turns) })
+        match self.write_at_once(conn, executor, &[turn]).await? {
+            Try::Done { now, mail, wakes } => {
+                self.ring(wakes);
+                Ok(Some(Committed { now, turns: vec![TurnOutcome::Done], mail }))
+            }
+            Try::Refused { .. } => Ok(None),
         }
     }
 
-    /// `None`, and nothing written, for a reason that [`Self::add_entries`] finds out.
-    async fn add_entry(&self, executor: ExecutorId, turn: &Turn, fact: &Fact) -> Result<Option<Timestamp>, StoreError> {
+    /// Turns that are one statement.
+    async fn write_at_once(
+        &self,
+        conn: &mut PgConnection,
+        executor: ExecutorId,
+        turns: &[&Turn],
+    ) -> Result<Try, StoreError> {
         let slot = self.slots().take();
-        let mut conn = self.warm().await?;
-        let query =
-            sqlx::query(seeded::sql(sql::COMMIT_ENTRY)).bind(executor.0).bind(slot.number).bind(not_before(&[turn]));
-        let query = bind_entry(query, turn.run.0, turn.position, fact)?.bind(ENTRY_VERSION);
-        let rows = query.fetch_all(&mut *conn).await.map_err(commit)?;
-        conn.keep();
-        rows.first().map(|row| row.try_get(0)).transpose().map_err(commit)
+        if turns.iter().all(|turn| only_adds(turn)) {
+            return add_entries(conn, executor, slot.number, turns).await;
+        }
+        let mut messages: Vec<_> = turns.iter().flat_map(|turn| &turn.sends).map(Outgoing::message).collect();
+        Batch { executor, slot: slot.number, turns, messages: &mut messages, fenced: None }.write(conn, commit).await
     }
 
     /// Locks in the order of the contract: the writer, the topics, the runs, the rest.
@@ -146,6 +141,44 @@ impl PgStore {
             Try::Refused { .. } => Err(StoreError::Contention("a run changed its owner during the commit".to_owned())),
         }
     }
+}
+
+async fn add_entries(
+    conn: &mut PgConnection,
+    executor: ExecutorId,
+    slot: i16,
+    turns: &[&Turn],
+) -> Result<Try, StoreError> {
+    if let [turn] = turns
+        && let [fact] = &turn.entries[..]
+        && let Some(now) = add_entry(conn, executor, slot, turn, fact).await?
+    {
+        return Ok(Try::Done { now, mail: Vec::new(), wakes: Wakes::default() });
+    }
+    let query = sqlx::query(seeded::sql(sql::COMMIT_ENTRIES)).bind(executor.0).bind(slot).bind(not_before(turns));
+    let query = EntryColumns::of(turns.iter().copied())?.bind(query);
+    let rows = query.bind(ENTRY_VERSION).fetch_all(conn).await.map_err(commit)?;
+    let row = rows.first().ok_or(StoreError::LeaseLost(executor))?;
+    let now = row.try_get("now").map_err(commit)?;
+    if row.try_get("on_time").map_err(commit)? {
+        Ok(Try::Done { now, mail: Vec::new(), wakes: Wakes::default() })
+    } else {
+        Ok(Try::Refused { now, owned: owned_by_claim(turns) })
+    }
+}
+
+/// `None`, and nothing written, for a reason that [`add_entries`] finds out.
+async fn add_entry(
+    conn: &mut PgConnection,
+    executor: ExecutorId,
+    slot: i16,
+    turn: &Turn,
+    fact: &Fact,
+) -> Result<Option<Timestamp>, StoreError> {
+    let query = sqlx::query(seeded::sql(sql::COMMIT_ENTRY)).bind(executor.0).bind(slot).bind(not_before(&[turn]));
+    let query = bind_entry(query, turn.run.0, turn.position, fact)?.bind(ENTRY_VERSION);
+    let rows = query.fetch_all(conn).await.map_err(commit)?;
+    rows.first().map(|row| row.try_get(0)).transpose().map_err(commit)
 }
 
 async fn check(

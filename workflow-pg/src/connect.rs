@@ -17,7 +17,7 @@ use crate::store::PgStore;
 use crate::tls;
 
 /// A connection that was idle for longer is tried before it is used.
-const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+pub(crate) const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 const OLDEST_SERVER: i32 = 140_000;
 
 impl PgStore {

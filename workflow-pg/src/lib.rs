@@ -35,6 +35,7 @@ mod error;
 mod executor;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod lane;
 mod listen;
 mod migrate;
 mod options;

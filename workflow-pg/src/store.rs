@@ -8,12 +8,13 @@ use async_trait::async_trait;
 use sqlx::PgPool;
 use workflow_core::journal::Entry;
 use workflow_core::store::{
-    Claim, Claimed, Committed, CreateOutcome, Heartbeat, ListFilter, Mail, NewEvent, NewMessage, NewRun, Rescued,
+    Claim, Claimed, Committed, CreateOutcome, Heartbeat, Lane, ListFilter, Mail, NewEvent, NewMessage, NewRun, Rescued,
     Resume, RunRecord, RunRef, SendOutcome, Store, Swept, Turn, WakeSink, Wakeup, WatchGuard,
 };
 use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
 
 use crate::doubt::Doubts;
+use crate::lane::PgLane;
 use crate::listen::Bell;
 use crate::options::Capabilities;
 use crate::presence::{NOTICE, Presence};
@@ -180,6 +181,10 @@ impl Store for PgStore {
 
     fn watch(&self, sink: WakeSink) -> WatchGuard {
         self.inner.bell.watch(sink)
+    }
+
+    fn lane(&self) -> Option<Box<dyn Lane>> {
+        Some(Box::new(PgLane::new(self.clone())))
     }
 
     async fn shutdown(&self) {

@@ -70,13 +70,22 @@ pub(crate) async fn heartbeat(
         .fetch_one(&mut *connection)
         .await
         .map_err(error::statement)?;
-    let due = sqlx::query(sql::NEXT_DUE).fetch_one(connection).await.map_err(error::statement)?;
+    let next_due = next_due(connection, i64::MIN).await?;
     Ok(Heartbeat {
         now: timestamp(now),
         rescue: others.try_get(0).map_err(error::statement)?,
         next_expiry: others.try_get::<Option<i64>, _>(1).map_err(error::statement)?.map(timestamp),
-        next_due: due.try_get::<Option<i64>, _>(0).map_err(error::statement)?.map(timestamp),
+        next_due,
     })
+}
+
+/// When the next hung-up run is due after `after`.
+pub(crate) async fn next_due(
+    connection: &mut SqliteConnection,
+    after: i64,
+) -> Result<Option<workflow_core::Timestamp>, StoreError> {
+    let row = sqlx::query(sql::NEXT_DUE).bind(after).fetch_one(connection).await.map_err(error::statement)?;
+    Ok(row.try_get::<Option<i64>, _>(0).map_err(error::statement)?.map(timestamp))
 }
 
 /// Has the other executors of the file looked after.

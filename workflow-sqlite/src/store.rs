@@ -195,8 +195,9 @@ impl Store for SqliteStore {
         let now = clock::now();
         lease::check(&mut tx, claim.executor, now).await?;
         let runs = claim::claim(&mut tx, claim, now).await?;
+        let next_due = lease::next_due(&mut tx, now).await?;
         tx.commit().await?;
-        Ok(Claimed { now: timestamp(now), runs })
+        Ok(Claimed { now: timestamp(now), runs, next_due })
     }
 
     async fn commit(&self, executor: ExecutorId, turns: &[Turn]) -> Result<Committed, StoreError> {

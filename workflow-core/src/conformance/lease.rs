@@ -114,6 +114,24 @@ pub async fn heartbeat_tells_the_next_wake_time(b: &Bench) {
     assert!(next_due().await.is_some());
 }
 
+pub async fn claim_tells_the_next_wake_time(b: &Bench) {
+    let executor = b.executor().await;
+    let claim = async || b.store().claim(&claim_of(executor, 1)).await.expect("alive");
+    let next_due = async || claim().await.next_due;
+    assert_eq!(next_due().await, None, "nothing waits");
+    let run = b.owned(executor).await;
+    b.done(executor, Turn { then: hang_up_for(LONG * 2), ..Turn::new(run, 0) }).await;
+    assert_eq!(next_due().await, b.record(run).await.wake_at);
+    let sooner = b.created(NewRun { delay: Some(LONG), ..new_run() }).await.id;
+    assert_eq!(next_due().await, b.record(sooner).await.wake_at);
+    assert!(next_due().await.is_some());
+    let due = b.created(NewRun { delay: Some(Duration::from_millis(1)), ..new_run() }).await.id;
+    b.advance(Duration::from_millis(2)).await;
+    let claimed = claim().await;
+    assert_eq!(claimed.runs.first().map(|run| run.id), Some(due));
+    assert_eq!(claimed.next_due, b.record(sooner).await.wake_at, "what is due already isn't told again");
+}
+
 pub async fn close_hands_runs_over(b: &Bench) {
     let (closing, next) = (b.executor().await, b.executor().await);
     let mut runs = vec![b.owned(closing).await, b.owned(closing).await];

@@ -15,7 +15,7 @@ impl Tx<'_> {
                 runs.extend(self.claimed(id));
             }
         }
-        Ok(Claimed { now: self.now, runs })
+        Ok(Claimed { now: self.now, runs, next_due: self.state.index.next_due_after(self.now) })
     }
 
     /// The first `room` runs of a queue: those that could have been claimed for the longest time, whether they were

@@ -1,6 +1,9 @@
 //! The orders in which runs and events are looked for: claims, rescues and sweeps never walk through all runs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use uuid::Uuid;
 
 use super::state::{Life, Run, TopicKey};
 use crate::ids::{ExecutorId, RunId, Timestamp};
@@ -58,6 +61,12 @@ impl Index {
     /// When the next waiting run is due.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         self.waiting.values().filter_map(|queue| queue.first()).map(|(at, _)| *at).min()
+    }
+
+    /// When the next waiting run is due that isn't due by `now`.
+    pub(super) fn next_due_after(&self, now: Timestamp) -> Option<Timestamp> {
+        let later = (Bound::Excluded((now, RunId(Uuid::max()))), Bound::Unbounded);
+        self.waiting.values().filter_map(|queue| queue.range(later).next()).map(|(at, _)| *at).min()
     }
 }
 

@@ -217,6 +217,12 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// when they may have been lost the store sends [`Wakeup::Lost`]. `sink` never blocks.
     fn watch(&self, sink: WakeSink) -> WatchGuard;
 
+    /// A way to commit for one thread alone, which has a runtime of its own; `None` when there is none that would be faster
+    /// than [`Store::commit`]. It connects when it is first used.
+    fn lane(&self) -> Option<Box<dyn Lane>> {
+        None
+    }
+
     /// Closes connections in good order. Later calls may fail with [`StoreError::Unavailable`].
     async fn shutdown(&self);
 
@@ -249,4 +255,18 @@ impl Debug for WatchGuard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("WatchGuard")
     }
+}
+
+/// A way to commit that belongs to one thread: what it waits for wakes this thread and no other. Dropped, it closes its
+/// connection.
+#[async_trait]
+pub trait Lane: Debug + Send {
+    /// Commits a turn that starts nothing, emits nothing and waits for no event, as [`Store::commit`] would. Holds no lock
+    /// while it waits to be polled: the thread may be busy for long. `None` when nothing was written, for a reason that
+    /// [`Store::commit`] finds out.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::commit`].
+    async fn commit(&mut self, executor: ExecutorId, turn: &Turn) -> Result<Option<Committed>, StoreError>;
 }

@@ -149,6 +149,8 @@ pub struct Claimed {
     pub now: Timestamp,
     /// The runs.
     pub runs: Vec<ClaimedRun>,
+    /// When the next hung-up run is due after now: the earliest of these queues, or one of another queue before it.
+    pub next_due: Option<Timestamp>,
 }
 
 /// A claimed run with all it needs to go on.

@@ -1,0 +1,121 @@
+//! The connections of drivers for lone turns: lost, not to be had, and closed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::{Connection, PgConnection};
+use workflow::postgres::PgStore;
+use workflow::prelude::*;
+use workflow::{Client, Store};
+use workflow_testserver::{Options, Server, test_database};
+
+use crate::support::{login, run_sql, soon, until};
+
+/// The last statement of a session that wrote a lone step, which goes on a driver's lane.
+const LANES: &str = "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%Adds one entry%' \
+     AND pid <> pg_backend_pid()";
+
+/// What the steps may use: a connection that isn't the executor's.
+struct Outside(String);
+
+impl Outside {
+    async fn count(&self, what: &str) -> i64 {
+        let mut connection = PgConnection::connect(&self.0).await.expect("connects");
+        let count = sqlx::query_scalar(sqlx::AssertSqlSafe(what.to_owned())).fetch_one(&mut connection).await;
+        connection.close().await.expect("closes");
+        count.expect("counts")
+    }
+}
+
+/// So many steps, each followed by the end of every connection that wrote one.
+#[workflow]
+async fn cut_off(ctx: Ctx, steps: u64) -> Result<u64> {
+    let mut ended = 0;
+    for _ in 0..steps {
+        ended += ctx
+            .step("cut", async || {
+                let outside = ctx.state::<Outside>();
+                let ended = outside.count(&format!("SELECT count(pg_terminate_backend(pid)) {LANES}")).await;
+                Ok(u64::try_from(ended)?)
+            })
+            .await?;
+    }
+    Ok(ended)
+}
+
+#[workflow]
+async fn plain_steps(ctx: Ctx, count: u64) -> Result<u64> {
+    for n in 0..count {
+        ctx.step("step", async || Ok(n)).await?;
+    }
+    Ok(count)
+}
+
+async fn start(store: Arc<dyn Store>, outside: Outside) -> Executor {
+    Executor::builder(store)
+        .register(cut_off)
+        .register(plain_steps)
+        .state(outside)
+        .driver_threads(1)
+        .poll_interval(Duration::from_millis(200))
+        .start()
+        .await
+        .expect("starts")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lane_that_is_cut_loses_and_doubles_nothing() {
+    let database = test_database().await.expect("a database");
+    let store = Arc::new(PgStore::connect(database.url()).await.expect("connects"));
+    let executor = start(store.clone(), Outside(database.url().to_owned())).await;
+    // Its connections aren't cut.
+    let client = Client::new(Arc::new(PgStore::connect(database.url()).await.expect("connects")));
+    let run = client.invoke(cut_off, 20).await.expect("invokes");
+    let ended = soon("result", run.result()).await.expect("completes");
+    assert!(ended >= 10, "{ended} connections were cut: lone steps didn't go on lanes");
+    let entries = store.journal(run.id(), 0, 100).await.expect("reads");
+    let steps = entries.iter().filter(|entry| entry.fact.key.kind == "step").count();
+    assert_eq!(steps, 20, "{entries:?}");
+    executor.shutdown().await.expect("shuts down");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_lane_steps_go_the_way_of_all_others() {
+    let server = Server::start(Options::new().set("max_connections", "20").set("superuser_reserved_connections", "3"))
+        .await
+        .expect("a server");
+    let database = server.create_database().await.expect("a database");
+    run_sql(
+        database.url(),
+        &format!("CREATE ROLE app LOGIN PASSWORD 'app'; GRANT CREATE ON DATABASE {} TO app", database.name()),
+    )
+    .await;
+    let url = login(database.url(), "app", "app");
+    let store = Arc::new(PgStore::connect(&url).await.expect("connects"));
+    let executor = start(store, Outside(url.clone())).await;
+    // Nothing was written before the last free connection was taken.
+    let mut others = Vec::new();
+    while let Ok(other) = PgConnection::connect(&url).await {
+        others.push(other);
+    }
+    let run = executor.client().invoke(plain_steps, 20).await.expect("invokes");
+    assert_eq!(soon("result", run.result()).await.expect("completes"), 20);
+    for other in others {
+        other.close().await.expect("closes");
+    }
+    executor.shutdown().await.expect("shuts down");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shutdown_closes_lanes() {
+    let database = test_database().await.expect("a database");
+    let store = Arc::new(PgStore::connect(database.url()).await.expect("connects"));
+    let outside = Outside(database.url().to_owned());
+    let executor = start(store.clone(), Outside(database.url().to_owned())).await;
+    let run = executor.client().invoke(plain_steps, 20).await.expect("invokes");
+    soon("result", run.result()).await.expect("completes");
+    executor.shutdown().await.expect("shuts down");
+    // The store is in use still, by a client.
+    Client::new(store.clone()).status(run.id()).await.expect("is there");
+    until("the lanes are closed", async || outside.count(&format!("SELECT count(*) {LANES}")).await == 0).await;
+}

@@ -1,0 +1,70 @@
+//! A connection of a driver's thread, for its lone turns.
+//!
+//! A pool's connections wake whichever thread of the application's runtime watches its sockets, and that one has to wake the
+//! thread that waits for the answer: on a machine with few cores that takes half as long as the commit.
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use sqlx::{Connection, Executor, PgConnection};
+use workflow_core::store::{Committed, Lane, Turn};
+use workflow_core::{ExecutorId, StoreError};
+
+use crate::connect::TRUSTED_IDLE;
+use crate::error;
+use crate::session::SESSION;
+use crate::store::PgStore;
+
+/// Whoever has to wait for longer takes the pool.
+const CONNECT_TIME: Duration = Duration::from_secs(1);
+
+/// The way to commit of one thread. Its connection belongs to the runtime that it is first polled in.
+#[derive(Debug)]
+pub(crate) struct PgLane {
+    store: PgStore,
+    /// With when it was last used.
+    conn: Option<(PgConnection, Instant)>,
+}
+
+impl PgLane {
+    pub(crate) fn new(store: PgStore) -> Self {
+        Self { store, conn: None }
+    }
+
+    async fn take(&mut self) -> Result<PgConnection, StoreError> {
+        if let Some((mut conn, used)) = self.conn.take()
+            && (used.elapsed() < TRUSTED_IDLE || conn.ping().await.is_ok())
+        {
+            return Ok(conn);
+        }
+        let options = self.store.pool().connect_options();
+        let connecting = async {
+            let mut conn = PgConnection::connect_with(&options).await?;
+            conn.execute(SESSION).await?;
+            Ok(conn)
+        };
+        let late = || StoreError::Unavailable("no connection within a second".to_owned());
+        tokio::time::timeout(CONNECT_TIME, connecting).await.map_err(|_| late())?.map_err(error::connect)
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long a connection is idle is real time and decides nothing else"
+    )]
+    fn keep(&mut self, conn: PgConnection) {
+        self.conn = Some((conn, Instant::now()));
+    }
+}
+
+#[async_trait]
+impl Lane for PgLane {
+    async fn commit(&mut self, executor: ExecutorId, turn: &Turn) -> Result<Option<Committed>, StoreError> {
+        let mut conn = self.take().await?;
+        let committed = self.store.commit_lone(&mut conn, executor, turn).await;
+        // Whatever else went wrong, the connection answered.
+        if !matches!(committed, Err(StoreError::Unknown(_) | StoreError::Unavailable(_))) {
+            self.keep(conn);
+        }
+        committed
+    }
+}

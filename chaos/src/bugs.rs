@@ -43,7 +43,7 @@ pub fn main(arguments: impl Iterator<Item = String>) -> Result<bool, AnyError> {
         "without a bug",
         if clean { "no violation".to_owned() } else { format!("FALSE ALARM {alarm}") }
     );
-    let mut rows = Vec::new();
+    let (mut rows, mut hunts) = (Vec::new(), vec![alarm]);
     for bug in chosen {
         let began = Instant::now();
         let verdict = hunt(&program, Some(bug), &options)?;
@@ -52,10 +52,16 @@ pub fn main(arguments: impl Iterator<Item = String>) -> Result<bool, AnyError> {
         let caught = !by.is_empty() && ms <= options.seconds * 1_000;
         let word = if caught { "caught" } else { "MISSED" };
         eprintln!("{:22} {word} after {:5.1} s by {}: {}", bug.name(), ms as f64 / 1e3, by.join(" "), bug.what());
+        hunts.push(verdict);
         rows.push(json!({ "bug": bug.name(), "what": bug.what(), "caught": caught, "after_ms": ms, "by": by }));
     }
     let caught = rows.iter().filter(|row| row["caught"] == true).count();
+    let sum = |what: &str| hunts.iter().filter_map(|verdict| verdict[what].as_u64()).sum::<u64>();
     let verdict = json!({
+        // Of all campaigns; the violations and the recovery of the one without a bug.
+        "runs": sum("runs"), "kills": sum("kills"), "db_crashes": sum("db_crashes"), "freezes": sum("freezes"),
+        "cut_commits": sum("cut_commits"), "violations": hunts[0]["violations"],
+        "recovery_p50_ms": hunts[0]["recovery_p50_ms"], "recovery_p99_ms": hunts[0]["recovery_p99_ms"],
         "bugs": rows, "caught": caught, "of": rows.len(), "kill_rate": caught as f64 / rows.len().max(1) as f64,
         "false_alarms": usize::from(!clean), "seconds_each": options.seconds, "seed": options.seed,
     });

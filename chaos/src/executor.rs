@@ -80,7 +80,12 @@ async fn try_start(setup: &Setup, ledger: &Ledger) -> Result<Executor, AnyError>
     let lease = Duration::from_millis(setup.lease_ms);
     let builder = work::register(Executor::builder(spy), setup.build, setup.on_postgres());
     let executor = builder
-        .state(World { ledger: ledger.clone(), clock, marks: Path::new(&setup.ledger).with_file_name("marks") })
+        .state(World {
+            ledger: ledger.clone(),
+            process: setup.name.clone(),
+            clock,
+            marks: Path::new(&setup.ledger).with_file_name("marks"),
+        })
         .name(&setup.name)
         .lease(lease, lease / 5)
         .poll_interval(Duration::from_millis(500))

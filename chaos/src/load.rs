@@ -14,20 +14,21 @@ use crate::rng::Rng;
 use crate::setup::CANARY;
 use crate::work::{
     self, Drag, Endless, Fan, Haul, Naps, Order, Ring, Transfer, Wait, drag, endless, fan, haul, order, release,
-    release_2, ringer, timer, waiter,
+    release_2, ringer, squeeze, timer, waiter,
 };
 
 /// How many clients of each kind there are.
-const CLIENTS: [(&str, u32); 9] = [
+const CLIENTS: [(&str, u32); 10] = [
     ("order", 36),
     ("haul", 12),
     ("drag", 4),
     ("transfer", 30),
     ("timer", 10),
-    ("event", 6),
-    ("fan", 6),
+    ("event", 10),
+    ("fan", 10),
     ("cancel", 8),
     ("release", 8),
+    ("squeeze", 4),
 ];
 
 /// Begins all clients. Each ends its round when the field is stopped.
@@ -66,6 +67,7 @@ async fn rounds(kind: &'static str, mut caller: Caller) {
             "timer" => timers(&mut caller).await,
             "event" => events(&mut caller).await,
             "fan" => fans(&mut caller).await,
+            "squeeze" => squeezes(&mut caller).await,
             "cancel" => cancels(&mut caller).await,
             _ => releases(&mut caller).await,
         }
@@ -153,7 +155,9 @@ async fn timers(caller: &mut Caller) {
 /// Waiters before and after the events; the last event comes from within a run.
 async fn events(caller: &mut Caller) {
     let key = caller.id();
-    let count = 1 + u32::try_from(caller.rng.below(2)).unwrap_or(0);
+    // Few events for many, or many for the same: then one is taken in while the next ones come.
+    let many = if caller.rng.chance(40) { 6 + caller.rng.below(10) } else { 1 + caller.rng.below(2) };
+    let count = u32::try_from(many).unwrap_or(1);
     let input = Wait { key: key.clone(), count };
     let mut runs: Vec<RunHandle<_>> = Vec::new();
     let (early, late) = (2 + caller.rng.below(4), 1 + caller.rng.below(3));
@@ -164,6 +168,7 @@ async fn events(caller: &mut Caller) {
     caller.rest_for(0, 150).await;
     for _ in 1..count {
         caller.emit(&key).await;
+        caller.rest_for(0, 30).await;
     }
     if caller.rng.chance(50) {
         let id = caller.id();
@@ -189,9 +194,20 @@ async fn events(caller: &mut Caller) {
 
 async fn fans(caller: &mut Caller) {
     let id = caller.id();
-    let children = 2 + u32::try_from(caller.rng.below(8)).unwrap_or(0);
+    let children = 2 + u32::try_from(caller.rng.below(20)).unwrap_or(0);
     let input = Fan { children, bad: 4, millis: body(&mut caller.rng) };
     if let Some(run) = caller.invoke(fan, &input, &id, true).await {
+        caller.ended(&run).await;
+    }
+}
+
+async fn squeezes(caller: &mut Caller) {
+    let mut runs = Vec::new();
+    for _ in 0..6 {
+        let (id, millis) = (caller.id(), 5 + caller.rng.below(20));
+        runs.extend(caller.invoke(squeeze, &millis, &id, true).await);
+    }
+    for run in runs {
         caller.ended(&run).await;
     }
 }

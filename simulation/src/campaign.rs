@@ -31,6 +31,8 @@ pub struct Verdicts {
     pub seeds: u64,
     /// How often what happened in them.
     pub counts: Counts,
+    /// How long runs waited that were in a body when their executor was killed, in virtual milliseconds.
+    pub recoveries: Vec<u64>,
     /// In how much time.
     pub seconds: f64,
     /// The first seeds that failed, with what happened in each.
@@ -59,6 +61,7 @@ impl Campaign {
                 let mut verdicts = verdicts.lock().unwrap_or_else(PoisonError::into_inner);
                 verdicts.seeds += 1;
                 verdicts.counts.add(&outcome.counts);
+                verdicts.recoveries.extend(outcome.recoveries);
                 if let Some(violation) = outcome.violations.into_iter().next() {
                     verdicts.failed.insert(seed, violation);
                     stop.fetch_or(verdicts.failed.len() >= ENOUGH, Ordering::Relaxed);
@@ -74,6 +77,7 @@ impl Campaign {
             }
         });
         let mut verdicts = verdicts.into_inner().unwrap_or_else(PoisonError::into_inner);
+        verdicts.recoveries.sort_unstable();
         verdicts.seconds = began.elapsed().as_secs_f64();
         verdicts
     }
@@ -83,6 +87,13 @@ impl Verdicts {
     /// Programs a second.
     pub fn rate(&self) -> f64 {
         self.counts.programs as f64 / self.seconds.max(1e-9)
+    }
+
+    /// How long a run waited at most, of so many in a hundred that waited least; `None` when none had to.
+    pub fn recovery_ms(&self, percent: usize) -> Option<u64> {
+        self.recoveries
+            .get((self.recoveries.len() * percent / 100).min(self.recoveries.len().saturating_sub(1)))
+            .copied()
     }
 }
 

@@ -114,6 +114,10 @@ pub struct Book {
     pub(crate) begun: BTreeSet<(RunId, OpKey, u32, ExecutorId)>,
     /// Runs whose bodies are running, by executor and queue.
     pub(crate) running: BTreeMap<(usize, String), BTreeMap<RunId, u32>>,
+    /// Runs whose body was running when their executor was killed, with when that was.
+    bereft: BTreeMap<RunId, u64>,
+    /// How long it took until a body of such a run began again, in virtual milliseconds.
+    pub recoveries: Vec<u64>,
     /// Runs that somebody asked to end.
     pub cancelled: BTreeSet<RunId>,
     /// Writes whose callers have been told that nobody knows: how many, by run.
@@ -160,10 +164,23 @@ impl Ledger {
 
     /// An executor is dropped where it stands.
     pub(crate) fn killed(&self, executor: usize) {
+        let now = self.elapsed_ms();
         let mut book = self.book();
-        let busy = book.running.iter().any(|((of, _), runs)| *of == executor && !runs.is_empty());
+        let running = book.running.iter().filter(|((of, _), _)| *of == executor);
+        let bereft: Vec<RunId> = running.flat_map(|(_, runs)| runs.keys().copied()).collect();
         book.counts.kills += 1;
-        book.counts.kills_in_bodies += u64::from(busy);
+        book.counts.kills_in_bodies += u64::from(!bereft.is_empty());
+        book.bereft.extend(bereft.into_iter().map(|run| (run, now)));
+    }
+
+    /// A body of a run begins.
+    pub(crate) fn begins(&self, run: RunId) {
+        let now = self.elapsed_ms();
+        let mut book = self.book();
+        book.counts.bodies += 1;
+        if let Some(since) = book.bereft.remove(&run) {
+            book.recoveries.push(now - since);
+        }
     }
 
     /// How long the simulation has run, in virtual milliseconds.

@@ -118,8 +118,8 @@ fn report(campaign: &Campaign, verdicts: &Verdicts) -> serde_json::Value {
     serde_json::json!({
         "seeds": verdicts.seeds,
         "seed": verdicts.failed.keys().next().copied().unwrap_or(campaign.first),
-        "programs": counts.programs,
-        "programs_per_second": verdicts.rate().round(),
+        "runs": counts.programs,
+        "runs_per_second": verdicts.rate().round(),
         "seconds": verdicts.seconds.round(),
         "virtual_hours": counts.virtual_ms / 3_600_000,
         "calls": counts.calls,
@@ -134,6 +134,11 @@ fn report(campaign: &Campaign, verdicts: &Verdicts) -> serde_json::Value {
         "unknown_commits": counts.unknown_commits,
         "fenced_commits": counts.fenced,
         "too_early": counts.too_early,
+        // The store is in memory: it fails, but there is no server to crash.
+        "db_crashes": 0,
+        "cut_commits": counts.unknown_commits,
+        "recovery_p50_ms": verdicts.recovery_ms(50),
+        "recovery_p99_ms": verdicts.recovery_ms(99),
         "violations": verdicts.failed.len(),
     })
 }

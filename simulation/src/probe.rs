@@ -79,9 +79,9 @@ impl Probe {
     fn enter(&self, run: RunId, key: OpKey, attempt: u32, life: Option<ExecutorId>, queue: String) -> Running {
         let mut crowd = 0;
         let mut again = false;
+        self.ledger.begins(run);
         {
             let mut book = self.ledger.book();
-            book.counts.bodies += 1;
             if let Some(life) = life {
                 again = !book.begun.insert((run, key.clone(), attempt, life));
             }

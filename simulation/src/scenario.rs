@@ -28,6 +28,8 @@ pub struct Outcome {
     pub counts: Counts,
     /// What never may, and did.
     pub violations: Vec<Violation>,
+    /// How long each run waited that was in a body when its executor was killed, in virtual milliseconds.
+    pub recoveries: Vec<u64>,
     /// Everything that happened, where it was asked for.
     pub log: String,
 }
@@ -132,6 +134,7 @@ impl Stage {
         Outcome {
             counts: book.counts,
             violations: std::mem::take(&mut book.violations),
+            recoveries: std::mem::take(&mut book.recoveries),
             log: book.log.take().unwrap_or_default(),
         }
     }

@@ -26,6 +26,8 @@ pub(crate) struct Engine {
     pub(crate) max_resident: usize,
     pub(crate) max_crashes: u32,
     pub(crate) work: Notify,
+    /// A heartbeat has found nothing ready: as good as a claim that finds nothing.
+    pub(crate) nothing: Notify,
     /// An executor may be dead before its lease would have ended.
     pub(crate) deaths: Notify,
     /// The lease is shorter than it should be: beat now.
@@ -99,16 +101,22 @@ impl Engine {
     /// Resolves when there may be work: a wake-up, freed room, a due time, or the slow poll.
     #[expect(clippy::disallowed_methods, reason = "the poll that is the truth when every wake-up is lost")]
     pub(crate) async fn wait_for_work(&self) {
-        let wait = self.due().wait(&self.shared.clock).map_or(self.poll, |wait| wait.min(self.poll));
-        tokio::select! {
-            biased;
-            () = self.work.notified() => {}
-            () = self.shared.room.notified() => {}
-            () = tokio::time::sleep(wait) => {
-                self.due().look(&self.shared.clock);
+        loop {
+            let wait = self.due().wait(&self.shared.clock).map_or(self.poll, |wait| wait.min(self.poll));
+            tokio::select! {
+                biased;
+                () = self.work.notified() => return,
+                () = self.shared.room.notified() => return,
+                () = self.nothing.notified() => {}
+                () = tokio::time::sleep(wait) => return self.due().look(&self.shared.clock),
+                () = self.closed() => return,
             }
-            () = self.closed() => {}
         }
+    }
+
+    /// What a heartbeat saw.
+    pub(crate) fn learn_ready(&self, ready: bool) {
+        if ready { &self.work } else { &self.nothing }.notify_one();
     }
 
     /// A hung-up run is due then, if nobody takes it before.

@@ -56,6 +56,7 @@ async fn beat(engine: &Arc<Engine>, alive_since: &mut Instant) -> Beat {
             engine.shared.renewed(sent, engine.lease);
             engine.shared.clock.learn(beat.now);
             engine.learn_due(beat.next_due);
+            engine.learn_ready(beat.ready);
             engine.learn_expiry(beat.next_expiry);
             if beat.rescue {
                 rescue(engine).await;

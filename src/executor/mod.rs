@@ -172,6 +172,7 @@ impl Executor {
             max_resident: options.max_resident,
             max_crashes: options.max_crashes,
             work: Notify::new(),
+            nothing: Notify::new(),
             deaths: Notify::new(),
             pulse: Notify::new(),
             due: Mutex::default(),

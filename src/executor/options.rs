@@ -169,7 +169,7 @@ impl Builder {
         self
     }
 
-    /// How often the executor looks for work that no wake-up told of. Default: 5 s.
+    /// How often the executor looks for work that no wake-up told of, unless a heartbeat has looked meanwhile. Default: 5 s.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.options.poll = interval.clamp(Duration::from_millis(10), MAX_DURATION);
         self
@@ -187,7 +187,8 @@ impl Builder {
         self
     }
 
-    /// How many threads drive workflows. Default: the number of cores, at most 8.
+    /// How many threads drive workflows. On Postgres each has a connection of its own, beside the pool's. Default: the number
+    /// of cores, at most 8.
     pub fn driver_threads(mut self, threads: usize) -> Self {
         self.options.drivers = threads.max(1);
         self

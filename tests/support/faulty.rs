@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use workflow::store::{
-    Claim, Claimed, Committed, CreateOutcome, Heartbeat, ListFilter, Mail, NewEvent, NewMessage, NewRun, Rescued,
+    Claim, Claimed, Committed, CreateOutcome, Heartbeat, Lane, ListFilter, Mail, NewEvent, NewMessage, NewRun, Rescued,
     Resume, RunRecord, RunRef, SendOutcome, Swept, Then, Turn, WakeSink, WatchGuard,
 };
 use workflow::{ExecutorId, RunId, Store, StoreError, Timestamp};
@@ -103,6 +103,11 @@ type Judge = Box<dyn Fn(Site) -> Verdict + Send + Sync>;
 /// A store over another one.
 pub struct FaultyStore {
     inner: Arc<dyn Store>,
+    faults: Arc<Faults>,
+}
+
+/// What becomes of calls.
+struct Faults {
     judge: Judge,
     counts: Mutex<HashMap<Call, u64>>,
 }
@@ -115,7 +120,7 @@ impl std::fmt::Debug for FaultyStore {
 
 impl FaultyStore {
     pub fn new(inner: Arc<dyn Store>, judge: impl Fn(Site) -> Verdict + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self { inner, judge: Box::new(judge), counts: Mutex::default() })
+        Arc::new(Self { inner, faults: Arc::new(Faults { judge: Box::new(judge), counts: Mutex::default() }) })
     }
 
     /// Fails one call.
@@ -124,9 +129,11 @@ impl FaultyStore {
     }
 
     async fn call<T>(&self, call: Call, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        self.judged(call, false, work).await
+        self.faults.judged(call, false, work).await
     }
+}
 
+impl Faults {
     async fn judged<T>(
         &self,
         call: Call,
@@ -153,6 +160,30 @@ impl FaultyStore {
                 answer
             }
         }
+    }
+}
+
+fn hang_up(turns: &[Turn]) -> bool {
+    turns.iter().any(|turn| matches!(turn.then, Then::HangUp { .. }))
+}
+
+/// A lane of the store, on which commits fail as they do in the store.
+struct FaultyLane {
+    inner: Box<dyn Lane>,
+    faults: Arc<Faults>,
+}
+
+impl std::fmt::Debug for FaultyLane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FaultyLane").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Lane for FaultyLane {
+    async fn commit(&mut self, executor: ExecutorId, turn: &Turn) -> Result<Option<Committed>, StoreError> {
+        let hangs_up = hang_up(std::slice::from_ref(turn));
+        self.faults.judged(Call::Commit, hangs_up, self.inner.commit(executor, turn)).await
     }
 }
 
@@ -195,8 +226,12 @@ impl Store for FaultyStore {
     }
 
     async fn commit(&self, executor: ExecutorId, turns: &[Turn]) -> Result<Committed, StoreError> {
-        let hangs_up = turns.iter().any(|turn| matches!(turn.then, Then::HangUp { .. }));
-        self.judged(Call::Commit, hangs_up, self.inner.commit(executor, turns)).await
+        self.faults.judged(Call::Commit, hang_up(turns), self.inner.commit(executor, turns)).await
+    }
+
+    fn lane(&self) -> Option<Box<dyn Lane>> {
+        let inner = self.inner.lane()?;
+        Some(Box::new(FaultyLane { inner, faults: self.faults.clone() }))
     }
 
     async fn landed(&self, run: RunId, position: u32) -> Result<bool, StoreError> {

@@ -324,8 +324,19 @@ on_every_database! {
         // On a file no heartbeat gets through meanwhile.
         outlast(BRIEF.0).await;
         stage.probe.open("held", 5);
-        soon("result", run.result()).await.expect("completes");
-        assert_eq!(books(&stage).await, (100, 1));
+        let result = soon("result", run.result()).await;
+        if is_postgres(&stage) {
+            result.expect("completes");
+            assert_eq!(books(&stage).await, (100, 1));
+            return;
+        }
+        let error = result.expect_err("would never be committed");
+        assert_eq!(error.code(), "MISUSE");
+        assert!(error.to_string().contains("three fifths of the executor's lease"), "{error}");
+        assert_eq!(books(&stage).await, (100, 0));
+        let healthy = executor.client().invoke_named("deposit", &(1, 1)).await.expect("invokes");
+        soon("result", healthy.result()).await.expect("completes");
+        assert_eq!(books(&stage).await, (101, 1));
     }
 
     async fn a_shutdown_rolls_an_open_one_back(stage: Stage) {

@@ -1,6 +1,7 @@
 -- Renews a lease that hasn't run out. Doesn't conflict with the writers' locks.
 -- Returns no row when the lease is lost. Else: now, rescue (whether another executor is dead or has left runs behind),
--- next_expiry (when the lease of another one runs out next), next_due (when the next hung-up run is due: the least of each queue, found queue by queue in the index).
+-- next_expiry (when the lease of another one runs out next), ready (whether some run is), next_due (when the next hung-up
+-- run is due: the least of each queue, found queue by queue in the index).
 --
 -- $1 executor id, $2 lease in microseconds
 WITH RECURSIVE held AS MATERIALIZED (
@@ -45,5 +46,10 @@ SELECT n.now,
            FROM workflow.executors AS x
            WHERE x.id <> $1 AND x.state = 'alive'
        ) AS next_expiry,
+       EXISTS (
+           SELECT 1
+           FROM workflow.runs AS r
+           WHERE r.status = 'ready'
+       ) AS ready,
        (SELECT min(d.wake_at) FROM due AS d) AS next_due
 FROM renewed AS n

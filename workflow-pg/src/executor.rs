@@ -65,6 +65,7 @@ impl PgStore {
                 now: row.try_get("now").map_err(work)?,
                 rescue: row.try_get("rescue").map_err(work)?,
                 next_expiry: row.try_get("next_expiry").map_err(work)?,
+                ready: row.try_get("ready").map_err(work)?,
                 next_due: row.try_get("next_due").map_err(work)?,
             })
         })

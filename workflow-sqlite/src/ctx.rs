@@ -1,6 +1,7 @@
 //! `ctx.transaction`: the user's statements and the journal entry commit together, exactly once.
 
 use std::panic::Location;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,7 +17,8 @@ pub trait TransactionExt {
     /// value: what the body wrote is there if and only if the entry is, exactly once, whatever crashes.
     ///
     /// A file has one writer, so the engine's commits wait while the body runs: it should hold nothing but
-    /// statements. It may be open for 3 s by default; see [`TransactionOp::max_open`].
+    /// statements. It may be open for 3 s by default; see [`TransactionOp::max_open`]; and never for longer than three
+    /// fifths of the executor's lease, since its heartbeat waits for the same writer.
     ///
     /// # Replay
     ///
@@ -56,6 +58,19 @@ pub trait TransactionExt {
         F: AsyncFnMut(&mut UserTransaction) -> Result<T, Failure> + 'a;
 }
 
+/// While the body runs no heartbeat gets through: open for longer than a lease, it would end every life of the executor,
+/// and never be committed.
+async fn within<T>(longest: Duration, body: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::time::timeout(longest, body).await.unwrap_or_else(|_| {
+        Err(Failure::misuse(format!(
+            "the transaction was open for more than {} s and was rolled back: on SQLite that is three fifths of the \
+             executor's lease, whatever .max_open(..) says, since the heartbeat waits for it; keep everything but \
+             statements out of it, or give the executor a longer lease with Builder::lease",
+            longest.as_secs_f64()
+        )))
+    })
+}
+
 impl TransactionExt for Ctx {
     #[track_caller]
     fn transaction<'a, T, F>(&self, name: &str, mut body: F) -> TransactionOp<'a, T>
@@ -74,7 +89,7 @@ impl TransactionExt for Ctx {
             // Before the writer is taken: a commit of this run that is under way waits for the same writer.
             attempt.reserve().await;
             let mut tx = store.begin_user(attempt.max_open()).await?;
-            let value = match attempt.bounded(body(&mut tx)).await {
+            let value = match within(store.longest_open(), attempt.bounded(body(&mut tx))).await {
                 Ok(value) => value,
                 Err(failure) => {
                     // Rolled back when dropped, too; an error here changes nothing.

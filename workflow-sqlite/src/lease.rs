@@ -75,6 +75,7 @@ pub(crate) async fn heartbeat(
         now: timestamp(now),
         rescue: others.try_get(0).map_err(error::statement)?,
         next_expiry: others.try_get::<Option<i64>, _>(1).map_err(error::statement)?.map(timestamp),
+        ready: others.try_get(2).map_err(error::statement)?,
         next_due,
     })
 }

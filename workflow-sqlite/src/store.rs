@@ -4,6 +4,7 @@ use std::any::Any;
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -30,6 +31,8 @@ pub struct SqliteStore {
     pub(crate) watchers: Arc<Watchers>,
     /// `None` for a database in memory.
     file: Option<File>,
+    /// The shortest lease of an executor here, in milliseconds.
+    shortest_lease: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -75,7 +78,14 @@ impl SqliteStore {
             let presence = Arc::new(Presence::of(&options.path));
             File { connections: Arc::clone(&connections), wal: wal.into(), presence, runtime: Handle::current() }
         });
-        Ok(Self { connections, watchers: Arc::default(), file })
+        let shortest_lease = Arc::new(AtomicU64::new(u64::MAX));
+        Ok(Self { connections, watchers: Arc::default(), file, shortest_lease })
+    }
+
+    /// For how long a transaction of a run may keep everybody else from writing: a heartbeat that waits for it must come
+    /// through before the lease has run out.
+    pub(crate) fn longest_open(&self) -> Duration {
+        Duration::from_millis(self.shortest_lease.load(Ordering::Relaxed) / 5 * 3)
     }
 
     fn presence(&self) -> Option<&Presence> {
@@ -144,6 +154,7 @@ impl Store for SqliteStore {
         if let Some(presence) = self.presence() {
             presence.enter(executor);
         }
+        self.shortest_lease.fetch_min(u64::try_from(lease.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         let mut tx = self.begin().await?;
         let now = clock::now();
         lease::register(&mut tx, executor, name, lease, now).await?;

@@ -36,6 +36,10 @@ pub fn begin(field: &Arc<Field>) -> JoinSet<()> {
         }
     }
     spawn!(F12, kill::deploy);
+    if field.options.has(Class::F12) && !field.options.has(Class::F1) {
+        // Handovers are only told from deaths where nobody dies.
+        tasks.spawn(kill::deploy(field.clone(), rng("more deployments")));
+    }
     if field.place.postgres().is_some() {
         spawn!(F3, database::crash);
         spawn!(F4, network::disturb);

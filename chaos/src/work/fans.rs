@@ -25,7 +25,9 @@ pub struct Leaf {
 pub async fn fan(ctx: Ctx, of: Fan) -> Result<u32> {
     let parent = ctx.run_id().0;
     let bad = of.bad.max(1);
-    let leaves = (0..of.children).map(|number| Leaf { number, fails: number % bad == bad - 1, millis: of.millis });
+    // One after the other: the parent takes one message in while the next ones are on their way.
+    let millis = |number: u32| of.millis + 8 * u64::from(number);
+    let leaves = (0..of.children).map(|number| Leaf { number, fails: number % bad == bad - 1, millis: millis(number) });
     let children: Vec<_> = leaves.map(|one| ctx.start(leaf, one)).collect();
     let mut sum = 0;
     for (n, child) in children.into_iter().enumerate() {

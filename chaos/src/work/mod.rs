@@ -7,6 +7,7 @@ mod fans;
 mod hauls;
 mod orders;
 mod releases;
+mod squeezes;
 mod timers;
 mod transfers;
 
@@ -17,6 +18,7 @@ pub use fans::{Fan, fan};
 pub use hauls::{Haul, haul};
 pub use orders::{Order, order};
 pub use releases::{release, release_2};
+pub use squeezes::{NARROW, squeeze};
 pub use timers::{Naps, timer};
 pub use transfers::{Transfer, transfer_pg, transfer_sqlite};
 
@@ -27,13 +29,15 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use workflow::prelude::*;
-use workflow::{Builder, StepCtx};
+use workflow::{Builder, Queue, StepCtx};
 use workflow_checker::client::{Body, BodyStart, Client as Ledger};
 use workflow_checker::record::{Record, Step};
 
 /// What every step has at hand.
 pub struct World {
     pub ledger: Ledger,
+    /// The process's name.
+    pub process: String,
     /// The database's clock; without, it is the machine's.
     pub clock: Option<PgPool>,
     /// A directory with a mark for each step that was begun, of those that want to know.
@@ -76,7 +80,9 @@ pub fn register(builder: Builder, build: u32, postgres: bool) -> Builder {
         .register(fans::leaf)
         .register(endless)
         .register(cancels::dozer)
-        .register(release);
+        .register(release)
+        .register(squeeze)
+        .queue(Queue::new(NARROW.0).concurrency(NARROW.1 as usize));
     let builder =
         if postgres { builder.register(transfer_pg).register(drag) } else { builder.register(transfer_sqlite) };
     if build >= 2 { builder.register(release_2) } else { builder }

@@ -57,6 +57,7 @@ macro_rules! __conformance_cases {
                 an_expired_lease_claims_nothing,
                 heartbeat_tells_of_executors_to_rescue,
                 heartbeat_tells_the_next_wake_time,
+                heartbeat_tells_whether_a_run_is_ready,
                 claim_tells_the_next_wake_time,
                 close_hands_runs_over,
                 close_leaves_the_crash_count_alone,

@@ -101,6 +101,18 @@ pub async fn heartbeat_tells_of_executors_to_rescue(b: &Bench) {
     assert!(!rescue().await, "a dead executor without runs is forgotten");
 }
 
+pub async fn heartbeat_tells_whether_a_run_is_ready(b: &Bench) {
+    let executor = b.executor().await;
+    let ready = async || b.store().heartbeat(executor, LONG).await.expect("alive").ready;
+    b.owned(executor).await;
+    b.created(NewRun { delay: Some(LONG), ..new_run() }).await;
+    assert!(!ready().await, "one is owned, and one waits");
+    let run = b.ready().await;
+    assert!(ready().await);
+    b.claim_one(executor, run).await;
+    assert!(!ready().await, "it is owned now");
+}
+
 pub async fn heartbeat_tells_the_next_wake_time(b: &Bench) {
     let executor = b.executor().await;
     let next_due = async || b.store().heartbeat(executor, LONG).await.expect("alive").next_due;

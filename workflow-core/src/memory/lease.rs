@@ -32,7 +32,8 @@ impl Tx<'_> {
         let rescue = self.state.executors.values().any(|e| e.dead || e.lease_until <= now);
         let others = self.state.executors.iter().filter(|(id, e)| **id != executor && !e.dead);
         let next_expiry = others.map(|(_, e)| e.lease_until).min();
-        Ok(Heartbeat { now, rescue, next_expiry, next_due: self.state.index.next_due() })
+        let ready = !self.state.index.ready.is_empty();
+        Ok(Heartbeat { now, rescue, next_expiry, ready, next_due: self.state.index.next_due() })
     }
 
     pub(super) fn close(&mut self, executor: ExecutorId) -> u64 {

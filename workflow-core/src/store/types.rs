@@ -368,6 +368,8 @@ pub struct Heartbeat {
     /// When the lease of another executor runs out next, unless it renews it: who looks again then takes its runs over
     /// at once, if it is dead.
     pub next_expiry: Option<Timestamp>,
+    /// Whether some run is ready, of any workflow and queue.
+    pub ready: bool,
     /// When the next hung-up run is due, of any workflow and queue.
     pub next_due: Option<Timestamp>,
 }

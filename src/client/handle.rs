@@ -115,7 +115,7 @@ impl<O: DeserializeOwned> RunHandle<O> {
     /// # Errors
     ///
     /// [`Error::Failed`] when the run failed or was cancelled, [`Error::Parked`] when it is parked,
-    /// [`Error::NoSuchRun`] when its retention is over, [`Error::Payload`] when the output isn't of type `O`.
+    /// [`Error::NoSuchRun`] when its retention is over, unless it ended in this process, [`Error::Payload`] when the output isn't of type `O`.
     ///
     /// # Cancel safety
     ///

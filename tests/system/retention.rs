@@ -44,7 +44,9 @@ on_every_store! {
         }).await;
         assert!(stage.exists(kept.id()).await);
         assert!(stage.journal(brief.id()).await.is_empty());
-        assert_eq!(brief.result().await.expect_err("is gone").code(), "NO_SUCH_RUN");
+        let other = client.handle::<u32>(brief.id());
+        assert_eq!(other.result().await.expect_err("is gone").code(), "NO_SUCH_RUN");
+        assert_eq!(brief.result().await.expect("was told here"), 3);
         // Its id is free for another.
         let again = client.invoke(leaf, 9).id("reusable").await.expect("invokes");
         assert_eq!(soon("result", again.result()).await.expect("completes"), 9);

@@ -115,11 +115,16 @@ fn room_of_each(queues: &[(String, u32)]) -> BTreeMap<&str, i64> {
 
 /// The journals of claimed runs, and the inboxes of those that ever had mail.
 async fn load(conn: &mut PgConnection, ids: &[Uuid], with_mail: &[Uuid]) -> Result<(Journals, Inboxes), StoreError> {
-    let entries = sqlx::query(sql::LOAD_JOURNALS).bind(ids).fetch_all(&mut *conn).await.map_err(work)?;
-    let messages = match with_mail {
-        [] => Vec::new(),
-        ids => sqlx::query(sql::LOAD_INBOXES).bind(ids).fetch_all(&mut *conn).await.map_err(work)?,
-    };
+    let rows = sqlx::query(sql::LOAD_CLAIMED).bind(ids).bind(with_mail).fetch_all(conn).await.map_err(work)?;
+    let (mut entries, mut messages) = (Vec::new(), Vec::new());
+    for row in rows {
+        let run: Uuid = row.try_get("run_id").map_err(work)?;
+        match row.try_get::<Option<i64>, _>("seq").map_err(work)? {
+            Some(seq) => messages.push(((run, seq), row)),
+            None => entries.push(((run, row.try_get::<i32, _>("position").map_err(work)?), row)),
+        }
+    }
+    let (entries, messages) = (in_order(entries), in_order(messages));
     let journals =
         group(&entries, |row, list: &[Entry]| row::entry(row, u32::try_from(list.len()).unwrap_or(u32::MAX)))?;
     let mut inboxes = Inboxes::new();
@@ -131,6 +136,12 @@ async fn load(conn: &mut PgConnection, ids: &[Uuid], with_mail: &[Uuid]) -> Resu
         }
     }
     Ok((journals, inboxes))
+}
+
+/// Rows by their keys: that is how the index gives them, as a rule, and sorting them in the statement would copy them all.
+fn in_order<K: Ord>(mut rows: Vec<(K, PgRow)>) -> Vec<PgRow> {
+    rows.sort_by(|(one, _), (other, _)| one.cmp(other));
+    rows.into_iter().map(|(_, row)| row).collect()
 }
 
 /// Rows by run. The first row of a run that can't be read stands for the whole run.

@@ -8,6 +8,7 @@ use workflow::{Client, RunHandle};
 use crate::AnyError;
 use crate::caller::Caller;
 use crate::database::ACCOUNTS;
+use crate::faults;
 use crate::field::Field;
 use crate::options::{Class, Kind};
 use crate::rng::Rng;
@@ -46,6 +47,12 @@ pub async fn begin(field: &Arc<Field>) -> Result<JoinSet<()>, AnyError> {
         if kind == "drag" && !(field.options.has(Class::F3) && field.options.store == Kind::Postgres) {
             continue;
         }
+        // A late write of a frozen executor is only seen where whoever has the run by then hasn't come as far.
+        let hauls_only = field.options.until_violation && faults::only_freezes(field);
+        if hauls_only && kind != "haul" {
+            continue;
+        }
+        let count = if hauls_only { 2 * count } else { count };
         // A file has one writer.
         let count = if field.options.store == Kind::Sqlite { count.div_ceil(3) } else { count };
         for n in 0..count {

@@ -7,6 +7,7 @@ mod kill;
 mod network;
 mod server;
 
+pub use freeze::is_alone as only_freezes;
 pub use kill::terminate as retire;
 
 use std::sync::Arc;

@@ -49,7 +49,7 @@ pub(crate) fn written(
             Ok(committed)
         }
         Err(error) if written_for_all_we_say(&error) => {
-            Ok(Committed { now, turns: vec![TurnOutcome::Done; count], mail: Vec::new() })
+            Ok(Committed { now, turns: vec![TurnOutcome::Done; count], mail: Vec::new(), lease_left: None })
         }
         Err(error) => Err(error),
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -110,13 +110,13 @@ async fn lone(
     mut lane: Box<dyn Lane>,
     out: Outgoing,
 ) -> (Box<dyn Lane>, Option<(Tag, CommitAnswer)>) {
+    let sent = shared.clock.local();
     let error = match lane.commit(out.executor, &out.turn).await {
         Ok(Some(committed)) => {
             let outcome = committed.turns.first().copied().unwrap_or(TurnOutcome::NotOwned);
             let answer = answer(outcome, committed.now, false);
-            shared.clock.learn(committed.now);
             done(&shared, &out.turn, outcome);
-            deliver(&shared, committed);
+            learn(&shared, sent, committed);
             return (lane, Some((out.tag, answer)));
         }
         Ok(None) => None,
@@ -186,6 +186,7 @@ async fn write(
         let take = if alone { 1 } else { open.len() };
         let now: Vec<usize> = open[..take].to_vec();
         let batch: Vec<Turn> = now.iter().map(|&i| turns[i].clone()).collect();
+        let sent = shared.clock.local();
         let tried = match failed.take() {
             Some(error) => Err(error),
             None => shared.env.store.commit(executor, seeded::batch(&batch)).await,
@@ -196,8 +197,7 @@ async fn write(
                     done(shared, &turns[i], *outcome);
                     answers[i] = Some(answer(*outcome, committed.now, repeated));
                 }
-                shared.clock.learn(committed.now);
-                deliver(shared, committed);
+                learn(shared, sent, committed);
                 open.drain(..take);
                 continue;
             }
@@ -256,13 +256,19 @@ pub(crate) fn answer(outcome: TurnOutcome, now: Timestamp, repeated: bool) -> Co
     }
 }
 
-fn done(shared: &Shared, turn: &Turn, outcome: TurnOutcome) {
+/// Whoever waits here for the end of the run hears of it.
+pub(crate) fn done(shared: &Shared, turn: &Turn, outcome: TurnOutcome) {
     if outcome == TurnOutcome::Done {
         shared.ends.committed(turn);
     }
 }
 
-pub(crate) fn deliver(shared: &Shared, committed: Committed) {
+/// What a commit that was sent at `sent` told beside what became of its turns.
+pub(crate) fn learn(shared: &Shared, sent: Instant, committed: Committed) {
+    shared.clock.learn(committed.now);
+    if let Some(left) = committed.lease_left {
+        shared.renewed(sent, left);
+    }
     if !committed.mail.is_empty() {
         shared.mail(committed.mail);
     }

@@ -16,6 +16,7 @@ use workflow_core::replay::{Next, refuse};
 use workflow_core::store::{ClaimedRun, Lane, Mail, Message, Then, Turn, Wake};
 use workflow_core::{ExecutorId, RunId, Timestamp};
 
+use super::awake::Awake;
 use super::commit::Lone;
 use super::gate::Hold;
 use super::resident::{self, Resident};
@@ -46,7 +47,9 @@ pub(crate) struct Driver {
     out: Vec<Outgoing>,
     /// The thread's own way to the store, unless it is in use.
     lane: Option<Box<dyn Lane>>,
-    lone: Option<Lone>,
+    /// A commit on it, since when, and until when it is waited for awake.
+    lone: Option<(Lone, Instant, Option<Instant>)>,
+    awake: Awake,
     /// Nothing new begins any more.
     closing: bool,
     closed: Option<tokio::sync::oneshot::Sender<()>>,
@@ -54,7 +57,9 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(index: usize, shared: Arc<Shared>) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
+            awake: Awake::new(shared.awake, processors),
             index,
             runs: HashMap::new(),
             timers: BTreeSet::new(),
@@ -82,16 +87,27 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
+        let clock = &self.shared.clock;
         let lone = async {
             match &mut self.lone {
-                Some(lone) => lone.await,
+                Some((lone, since, awake_until)) => {
+                    while awake_until.is_some_and(|until| clock.local() < until) {
+                        tokio::select! {
+                            biased;
+                            done = &mut *lone => return (done, *since),
+                            () = tokio::task::yield_now() => std::thread::yield_now(),
+                        }
+                    }
+                    (lone.await, *since)
+                }
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
-            (lane, answer) = lone => {
+            ((lane, answer), since) = lone => {
                 self.lone = None;
+                self.awake.took(clock.local().saturating_duration_since(since));
                 self.lane = Some(lane);
                 Some(Msg::Committed(answer.into_iter().collect()))
             }
@@ -184,7 +200,14 @@ impl Driver {
 
     /// Has the turns of this pass written.
     fn send_out(&mut self) {
-        self.lone = self.lone.take().or_else(|| self.shared.commits.lone(&self.shared, &mut self.lane, &mut self.out));
+        if self.lone.is_none()
+            && let Some(lone) = self.shared.commits.lone(&self.shared, &mut self.lane, &mut self.out)
+        {
+            let now = self.shared.clock.local();
+            // Others that are active have use for the processor.
+            let awake = if self.shared.is_alone() { self.awake.time() } else { None };
+            self.lone = Some((lone, now, awake.map(|time| now + time)));
+        }
         if !self.out.is_empty() {
             self.shared.commits.send(std::mem::take(&mut self.out));
         }

@@ -196,8 +196,7 @@ async fn rebirth(engine: &Arc<Engine>) -> Instant {
         match store.register(next, &engine.name, engine.lease).await {
             Ok(now) => {
                 engine.shared.clock.learn(now);
-                engine.shared.set_notice(store.notice());
-                engine.shared.renewed(sent, engine.lease);
+                engine.shared.leased(sent, engine.lease, store.notice());
                 engine.life.begin(next);
                 engine.look_for_work();
                 return sent;

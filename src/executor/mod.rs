@@ -7,6 +7,7 @@
 //!     +-- wake-ups, due times, slow poll -----+
 //! ```
 
+mod awake;
 mod claim;
 mod clock;
 mod commit;
@@ -134,7 +135,8 @@ impl Executor {
             clock: Arc::new(StoreClock::new(now, options.local)),
             gates: gates.iter().map(|gate| (gate.name.clone(), gate.clone())).collect::<HashMap<_, _>>(),
             linger: options.linger,
-            notice: Mutex::new(store.notice()),
+            awake: options.awake,
+            notice: Mutex::new(None),
             lease_until: Mutex::new(sent),
             doubted: Notify::new(),
             resident: AtomicUsize::new(0),
@@ -149,7 +151,7 @@ impl Executor {
             stays: AtomicU64::new(0),
             watchdog: Watchdog::new(options.drivers),
         });
-        shared.renewed(sent, options.lease);
+        shared.leased(sent, options.lease, store.notice());
         let start = match options.local {
             Local::Machine => thread::start_thread,
             Local::Runtime => thread::start_task,

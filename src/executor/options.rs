@@ -52,6 +52,7 @@ pub(crate) struct Options {
     pub(crate) drivers: usize,
     /// Whose time rules; the runtime's also makes the drivers tasks of it.
     pub(crate) local: Local,
+    pub(crate) awake: Duration,
     pub(crate) writers: usize,
     pub(crate) sweep: Option<Duration>,
     pub(crate) max_poll: Option<Duration>,
@@ -93,6 +94,7 @@ impl Builder {
                 max_crashes: 20,
                 drivers: cores.min(8),
                 local: Local::Machine,
+                awake: Duration::from_micros(500),
                 writers: 4,
                 sweep: Some(Duration::from_secs(60)),
                 max_poll: Some(Duration::from_secs(5)),
@@ -202,6 +204,17 @@ impl Builder {
     #[doc(hidden)]
     pub fn drive_in_tasks(mut self) -> Self {
         self.options.local = Local::Runtime;
+        self.options.awake = Duration::ZERO;
+        self
+    }
+
+    /// For how long a driver thread stays awake for the answer to a commit before it sleeps, which on an idle machine makes
+    /// a step a third faster and costs that much processor time a commit. Only while one run is active in this executor,
+    /// which commits step by step over a connection of the thread's own (Postgres), while commits take less than this, and
+    /// with more than one processor; the thread yields to all others meanwhile. Zero: never. Default: 500 µs, and at most
+    /// 10 ms.
+    pub fn busy_poll(mut self, limit: Duration) -> Self {
+        self.options.awake = limit.min(Duration::from_millis(10));
         self
     }
 

@@ -6,7 +6,7 @@ use workflow_core::mismatch::refused;
 use workflow_core::store::{Then, Turn, TurnOutcome, Wake};
 use workflow_core::{ExecutorId, RunId, StoreError};
 
-use super::commit::{answer, deliver, pause};
+use super::commit::{answer, done, learn, pause};
 use super::life::Life;
 use super::shared::{CommitAnswer, Shared};
 
@@ -66,12 +66,14 @@ impl Writer<'_> {
             tracing::warn!(%error, code, "the database refuses every commit");
             return Ok(Vec::new());
         }
+        let sent = self.shared.clock.local();
         match store.commit(self.executor, std::slice::from_ref(turn)).await {
             Err(again) if again.code() == code => {}
             Ok(committed) => {
                 let outcome = committed.turns.first().copied().unwrap_or(TurnOutcome::NotOwned);
                 let answer = answer(outcome, committed.now, false);
-                deliver(self.shared, committed);
+                done(self.shared, turn, outcome);
+                learn(self.shared, sent, committed);
                 return Ok(vec![(i, answer)]);
             }
             Err(StoreError::Unknown(_)) => return self.resolve(turns, &[i]).await,

@@ -80,6 +80,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<StoreClock>,
     pub(crate) gates: HashMap<String, Arc<Gate>>,
     pub(crate) linger: Duration,
+    /// For how long a driver stays awake for a lone commit.
+    pub(crate) awake: Duration,
     /// For how long a lease lasts for certain once it is known to, if not to its end.
     pub(crate) notice: Mutex<Option<Duration>>,
     /// Until when the lease lasts for certain, by this process's clock.
@@ -115,12 +117,20 @@ impl Shared {
         *self.notice.lock().unwrap_or_else(PoisonError::into_inner) = notice;
     }
 
+    /// A life begins with a call that was sent at `sent`, with such a lease and notice.
+    pub(crate) fn leased(&self, sent: Instant, lease: Duration, notice: Option<Duration>) {
+        *self.lease_until.lock().unwrap_or_else(PoisonError::into_inner) = sent;
+        self.set_notice(notice);
+        self.renewed(sent, lease);
+    }
+
     /// A call that was sent at `sent` told that the lease lasts until `lease` from then, unless it is ended with notice.
+    /// What was promised before still holds.
     pub(crate) fn renewed(&self, sent: Instant, lease: Duration) {
         // The lock first: less notice than was read here must not be forgotten.
         let mut until = self.lease_until.lock().unwrap_or_else(PoisonError::into_inner);
         let lease = self.notice().map_or(lease, |notice| notice.min(lease));
-        *until = lease_end(sent, lease);
+        *until = lease_end(sent, lease).max(*until);
     }
 
     /// No more than this can be relied on from now.
@@ -147,6 +157,11 @@ impl Shared {
     fn rest_of_lease(&self) -> Duration {
         let until = *self.lease_until.lock().unwrap_or_else(PoisonError::into_inner);
         until.saturating_duration_since(self.clock.local())
+    }
+
+    /// Whether no more than one run in memory is active.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.resident.load(Ordering::Acquire) <= self.idle.load(Ordering::Acquire) + 1
     }
 
     /// The driver of a run.

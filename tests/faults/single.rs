@@ -174,3 +174,41 @@ async fn runs_outlive_a_time_in_which_every_commit_is_refused() {
         assert_eq!(soon("the end of the run", run.result()).await.expect("ended well"), n + 16);
     }
 }
+
+#[cfg(feature = "postgres")]
+#[workflow::workflow]
+async fn paced(ctx: workflow::Ctx, bytes: usize) -> workflow::Result<usize> {
+    let mut length = 0;
+    for _ in 0..30 {
+        let step = ctx.step("step", async || {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            Ok("x".repeat(bytes))
+        });
+        length += step.await?.len();
+    }
+    Ok(length)
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_tell_that_the_lease_lasts_so_that_nobody_asks() {
+    let database = workflow_testserver::test_database().await.expect("a database");
+    let inner = Arc::new(workflow::postgres::PgStore::connect(database.url()).await.expect("connects"));
+    let asked = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let asking = asked.clone();
+    // Half of it may pass between two answers.
+    let notice = Some(Duration::from_millis(500));
+    let store: Arc<dyn Store> = FaultyStore::with_notice(inner, notice, move |site| {
+        asking.fetch_add(u32::from(site.call == Call::LeaseLeft), std::sync::atomic::Ordering::SeqCst);
+        Verdict::Pass
+    });
+    let executor = workflow::Executor::builder(store).register(paced).start().await.expect("starts");
+    // Over the lane of a driver, and, as they are too long for one, as batches: else they would ask 12 times each.
+    for bytes in [1, 100_000] {
+        let run = executor.client().invoke(paced, bytes).await.expect("invoked");
+        assert_eq!(soon("the end of the run", run.result()).await.expect("ended well"), 30 * bytes);
+    }
+    let asked = asked.load(std::sync::atomic::Ordering::SeqCst);
+    assert!(asked <= 8, "it asked {asked} times whether its lease lasts");
+    executor.shutdown().await.expect("shuts down");
+}

@@ -19,6 +19,7 @@ use workflow_core::journal::Entry;
 pub enum Call {
     Register,
     Heartbeat,
+    LeaseLeft,
     Close,
     Rescue,
     Create,
@@ -35,6 +36,7 @@ pub enum Call {
 }
 
 impl Call {
+    /// Those that every store has.
     pub const ALL: [Call; 15] = [
         Call::Register,
         Call::Heartbeat,
@@ -103,6 +105,7 @@ type Judge = Box<dyn Fn(Site) -> Verdict + Send + Sync>;
 /// A store over another one.
 pub struct FaultyStore {
     inner: Arc<dyn Store>,
+    notice: Option<Duration>,
     faults: Arc<Faults>,
 }
 
@@ -120,7 +123,18 @@ impl std::fmt::Debug for FaultyStore {
 
 impl FaultyStore {
     pub fn new(inner: Arc<dyn Store>, judge: impl Fn(Site) -> Verdict + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self { inner, faults: Arc::new(Faults { judge: Box::new(judge), counts: Mutex::default() }) })
+        let notice = inner.notice();
+        Self::with_notice(inner, notice, judge)
+    }
+
+    /// With another notice than that of `inner`.
+    pub fn with_notice(
+        inner: Arc<dyn Store>,
+        notice: Option<Duration>,
+        judge: impl Fn(Site) -> Verdict + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        let faults = Faults { judge: Box::new(judge), counts: Mutex::default() };
+        Arc::new(Self { inner, notice, faults: Arc::new(faults) })
     }
 
     /// Fails one call.
@@ -202,11 +216,11 @@ impl Store for FaultyStore {
     }
 
     fn notice(&self) -> Option<Duration> {
-        self.inner.notice()
+        self.notice
     }
 
     async fn lease_left(&self, executor: ExecutorId, notice: Option<Duration>) -> Result<Duration, StoreError> {
-        self.inner.lease_left(executor, notice).await
+        self.call(Call::LeaseLeft, self.inner.lease_left(executor, notice)).await
     }
 
     async fn close(&self, executor: ExecutorId) -> Result<u64, StoreError> {

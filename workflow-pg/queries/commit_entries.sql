@@ -1,12 +1,12 @@
 -- Adds entries to the journals of runs whose executor keeps them. Touches no run.
--- Returns one row when the executor is alive, else none: now (the time of the entries), and on_time: whether it isn't
--- before $3, so that they were written.
+-- Returns one row when the executor is alive, else none: now (the time of the entries), the lease_until of the executor,
+-- and on_time: whether now isn't before $3, so that they were written.
 --
 -- $1 executor id, $2 slot of its writer, $3 the latest not_before of the batch or NULL
 -- $4 run ids, $5 positions, $6 kinds, $7 names, $8 nths, $9 phases, $10 codecs, $11 payloads, $12 marks: an item per entry
 -- $13 version of the entry format
 WITH fence AS MATERIALIZED (
-    SELECT clock_timestamp() AS now
+    SELECT clock_timestamp() AS now, x.lease_until
     FROM workflow.executor_writers AS w
     JOIN workflow.executors AS x ON x.id = w.executor_id
     WHERE w.executor_id = $1 AND w.slot = $2 AND x.state = 'alive' AND x.lease_until > clock_timestamp()
@@ -22,5 +22,5 @@ WITH fence AS MATERIALIZED (
     ) AS e (run_id, position, kind, name, nth, phase, codec, payload, mark)
     WHERE $3::timestamptz IS NULL OR f.now >= $3
 )
-SELECT f.now, ($3::timestamptz IS NULL OR f.now >= $3) AS on_time
+SELECT f.now, f.lease_until, ($3::timestamptz IS NULL OR f.now >= $3) AS on_time
 FROM fence AS f

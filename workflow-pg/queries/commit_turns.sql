@@ -1,5 +1,6 @@
 -- Commits turns that change runs: entries, messages, ends, hang-ups and parks, all or nothing.
--- Returns no row when the executor isn't alive. Else rows (now, done, run_id, status, mail, owner, queue):
+-- Returns no row when the executor isn't alive. Else rows (now, lease_until of the executor, done, run_id, status, mail,
+-- owner, queue):
 -- when done, a row per changed run as it is now; when not done (it is before $3, or not all of the runs that change
 -- are owned) nothing was written and there is a row per run that is owned. At least one row, with NULLs if need be.
 --
@@ -18,7 +19,7 @@
 -- ended subscriptions: $38 run ids, $39 kinds, $40 names, $41 nths
 -- $42 version of the entry format, $43 the time of the batch when its fence is held already, or NULL
 WITH fence AS MATERIALIZED (
-    SELECT COALESCE($43::timestamptz, clock_timestamp()) AS now
+    SELECT COALESCE($43::timestamptz, clock_timestamp()) AS now, x.lease_until
     FROM workflow.executor_writers AS w
     JOIN workflow.executors AS x ON x.id = w.executor_id
     WHERE w.executor_id = $1 AND w.slot = $2 AND x.state = 'alive'
@@ -33,7 +34,7 @@ WITH fence AS MATERIALIZED (
     ORDER BY r.id
     FOR UPDATE OF r
 ), guard AS MATERIALIZED (
-    SELECT f.now,
+    SELECT f.now, f.lease_until,
            ($3::timestamptz IS NULL OR f.now >= $3)
            AND (SELECT count(*) FROM locked AS l WHERE l.mine) = $15::bigint AS done
     FROM fence AS f
@@ -116,7 +117,7 @@ WITH fence AS MATERIALIZED (
     USING guard AS g, unnest($38::uuid[], $39::text[], $40::text[], $41::integer[]) AS c (run_id, kind, name, nth)
     WHERE g.done AND s.run_id = c.run_id AND s.kind = c.kind AND s.name = c.name AND s.nth = c.nth
 )
-SELECT g.now, g.done, c.id, c.status, c.mail, c.owner, c.queue
+SELECT g.now, g.lease_until, g.done, c.id, c.status, c.mail, c.owner, c.queue
 FROM guard AS g
 LEFT JOIN (
     SELECT n.id, n.status, n.mail, n.owner, n.queue

@@ -1,7 +1,9 @@
 //! Committing turns: one statement where it can be, else one transaction.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 use workflow_core::journal::{ENTRY_VERSION, Fact};
@@ -20,10 +22,30 @@ use crate::{create, deliver, seeded, sql};
 /// Payloads of events above this size aren't handed back with the commit: the owner reads its mail instead.
 const MAX_SHORT_CUT_BYTES: usize = 64 * 1024;
 
+/// When a batch was written.
+#[derive(Debug, Clone, Copy)]
+struct Time {
+    now: Timestamp,
+    /// `None` when the lease may have run out since the fence was taken.
+    lease_left: Option<Duration>,
+}
+
+impl Time {
+    fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let now: Timestamp = row.try_get("now")?;
+        let lease_until: Timestamp = row.try_get("lease_until")?;
+        Ok(Self { now, lease_left: (lease_until - now).to_std().ok() })
+    }
+
+    fn committed(self, turns: Vec<TurnOutcome>, mail: Vec<Mail>) -> Committed {
+        Committed { now: self.now, turns, mail, lease_left: self.lease_left }
+    }
+}
+
 /// What one try came to.
 enum Try {
     Done {
-        now: Timestamp,
+        time: Time,
         mail: Vec<Mail>,
         wakes: Wakes,
     },
@@ -41,9 +63,9 @@ impl PgStore {
             let live: Vec<&Turn> =
                 turns.iter().zip(&outcomes).filter(|(_, o)| **o == TurnOutcome::Done).map(|(turn, _)| turn).collect();
             match retry(|| self.try_commit(executor, &live)).await? {
-                Try::Done { now, mail, wakes } => {
+                Try::Done { time, mail, wakes } => {
                     self.ring(wakes);
-                    return Ok(Committed { now, turns: outcomes, mail });
+                    return Ok(time.committed(outcomes, mail));
                 }
                 Try::Refused { now, owned } => {
                     if !refuse(turns, &mut outcomes, now, &owned) {
@@ -77,9 +99,9 @@ impl PgStore {
             return Ok(None);
         }
         match self.write_at_once(conn, executor, &[turn]).await? {
-            Try::Done { now, mail, wakes } => {
+            Try::Done { time, mail, wakes } => {
                 self.ring(wakes);
-                Ok(Some(Committed { now, turns: vec![TurnOutcome::Done], mail }))
+                Ok(Some(time.committed(vec![TurnOutcome::Done], mail)))
             }
             Try::Refused { .. } => Ok(None),
         }
@@ -132,11 +154,11 @@ impl PgStore {
         }
         let batch = Batch { executor, slot: slot.number, turns, messages: &mut messages, fenced: Some(now) };
         match batch.write(&mut tx, work).await? {
-            Try::Done { now, mail, mut wakes } => {
+            Try::Done { time, mail, mut wakes } => {
                 end(tx).await?;
                 wakes.merge(started);
                 wakes.merge(told);
-                Ok(Try::Done { now, mail, wakes })
+                Ok(Try::Done { time, mail, wakes })
             }
             Try::Refused { .. } => Err(StoreError::Contention("a run changed its owner during the commit".to_owned())),
         }
@@ -151,19 +173,19 @@ async fn add_entries(
 ) -> Result<Try, StoreError> {
     if let [turn] = turns
         && let [fact] = &turn.entries[..]
-        && let Some(now) = add_entry(conn, executor, slot, turn, fact).await?
+        && let Some(time) = add_entry(conn, executor, slot, turn, fact).await?
     {
-        return Ok(Try::Done { now, mail: Vec::new(), wakes: Wakes::default() });
+        return Ok(Try::Done { time, mail: Vec::new(), wakes: Wakes::default() });
     }
     let query = sqlx::query(seeded::sql(sql::COMMIT_ENTRIES)).bind(executor.0).bind(slot).bind(not_before(turns));
     let query = EntryColumns::of(turns.iter().copied())?.bind(query);
     let rows = query.bind(ENTRY_VERSION).fetch_all(conn).await.map_err(commit)?;
     let row = rows.first().ok_or(StoreError::LeaseLost(executor))?;
-    let now = row.try_get("now").map_err(commit)?;
+    let time = Time::read(row).map_err(commit)?;
     if row.try_get("on_time").map_err(commit)? {
-        Ok(Try::Done { now, mail: Vec::new(), wakes: Wakes::default() })
+        Ok(Try::Done { time, mail: Vec::new(), wakes: Wakes::default() })
     } else {
-        Ok(Try::Refused { now, owned: owned_by_claim(turns) })
+        Ok(Try::Refused { now: time.now, owned: owned_by_claim(turns) })
     }
 }
 
@@ -174,11 +196,11 @@ async fn add_entry(
     slot: i16,
     turn: &Turn,
     fact: &Fact,
-) -> Result<Option<Timestamp>, StoreError> {
+) -> Result<Option<Time>, StoreError> {
     let query = sqlx::query(seeded::sql(sql::COMMIT_ENTRY)).bind(executor.0).bind(slot).bind(not_before(&[turn]));
     let query = bind_entry(query, turn.run.0, turn.position, fact)?.bind(ENTRY_VERSION);
     let rows = query.fetch_all(conn).await.map_err(commit)?;
-    rows.first().map(|row| row.try_get(0)).transpose().map_err(commit)
+    rows.first().map(Time::read).transpose().map_err(commit)
 }
 
 async fn check(
@@ -248,7 +270,7 @@ impl Batch<'_, '_> {
             .bind(ended.collect::<Vec<_>>());
         let rows = unsubscribed.bind(query).bind(ENTRY_VERSION).bind(self.fenced).fetch_all(conn).await.map_err(map)?;
         let first = rows.first().ok_or(StoreError::LeaseLost(self.executor))?;
-        let now = first.try_get("now").map_err(map)?;
+        let mut time = Time::read(first).map_err(map)?;
         let done: bool = first.try_get("done").map_err(map)?;
         let mut changed = HashMap::new();
         for row in &rows {
@@ -257,12 +279,16 @@ impl Batch<'_, '_> {
             }
         }
         if !done {
-            return Ok(Try::Refused { now, owned: changed.into_keys().collect() });
+            return Ok(Try::Refused { now: time.now, owned: changed.into_keys().collect() });
         }
         let mut wakes = Wakes::default();
         changed.iter().for_each(|(id, run)| run.wake(*id, &mut wakes));
         let mail = self.short_cut(&changed, &sent, &mut wakes);
-        Ok(Try::Done { now, mail, wakes })
+        if self.fenced.is_some() {
+            // The time is the fence's, and how long ago that is isn't known.
+            time.lease_left = None;
+        }
+        Ok(Try::Done { time, mail, wakes })
     }
 
     /// The messages to runs of the same executor; the owners of the others are woken.
@@ -300,7 +326,7 @@ pub(crate) struct Changed {
 }
 
 impl Changed {
-    pub(crate) fn read(row: &sqlx::postgres::PgRow) -> Result<Self, sqlx::Error> {
+    pub(crate) fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
         let status: String = row.try_get("status")?;
         Ok(Self {
             status: Status::parse(&status),

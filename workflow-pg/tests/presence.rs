@@ -141,8 +141,11 @@ async fn who_is_taken_for_dead_wrongly_can_say_so_within_the_notice() {
     assert!(store.lease_left(executor, None).await.expect("lives") > LIMIT);
     expire(&observer, executor, LIMIT).await;
     assert!(store.lease_left(executor, None).await.expect("lives still") <= LIMIT);
-    store.commit(executor, &[]).await.expect("writes still");
+    let left = store.commit(executor, &[]).await.expect("writes still").lease_left.expect("is told");
+    assert!(left > LIMIT / 2 && left <= LIMIT, "{left:?}");
     store.heartbeat(executor, LONG).await.expect("lives");
+    let left = store.commit(executor, &[]).await.expect("writes").lease_left.expect("is told");
+    assert!(left > LIMIT && left <= LONG, "{left:?}");
     assert!(store.lease_left(executor, None).await.expect("lives") > LIMIT);
 }
 

@@ -41,7 +41,7 @@ pub(crate) async fn commit(store: &SqliteStore, executor: ExecutorId, turns: &[T
     let mut mail = std::mem::take(&mut post.mail);
     mail.retain(|mail| !gone.contains(&mail.run));
     store.end(tx, post.into_wakes()).await?;
-    Ok(Committed { now: timestamp(now), turns: outcomes, mail })
+    Ok(Committed { now: timestamp(now), turns: outcomes, mail, lease_left: None })
 }
 
 /// Which turns may be written.

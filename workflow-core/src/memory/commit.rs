@@ -37,7 +37,7 @@ impl Tx<'_> {
         self.wakeups.retain(|wakeup| *wakeup != Wakeup::Mail(executor));
         let sent = std::mem::take(&mut self.sent);
         let mail = sent.into_iter().filter(|mail| self.owner(mail.run) == Some(executor)).collect();
-        Ok(Committed { now: self.now, turns: outcomes, mail })
+        Ok(Committed { now: self.now, turns: outcomes, mail, lease_left: None })
     }
 
     fn judge(&self, executor: ExecutorId, turn: &Turn) -> TurnOutcome {

@@ -356,6 +356,9 @@ pub struct Committed {
     /// Messages that this commit sent to runs of the same executor: a short cut past [`Wakeup::Mail`]. A store may
     /// leave some out, and then wakes instead.
     pub mail: Vec<Mail>,
+    /// How much of the executor's lease was left at `now`, if that came without asking for it. It may be ended earlier, as
+    /// [`Store::notice`](super::Store::notice) tells.
+    pub lease_left: Option<Duration>,
 }
 
 /// The answer to a heartbeat.

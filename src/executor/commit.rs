@@ -63,9 +63,8 @@ impl Committer {
         turns: &mut Vec<Outgoing>,
     ) -> Option<Lone> {
         let [Outgoing { turn, .. }] = &turns[..] else { return None };
-        let is_simple = turn.starts.is_empty() && turn.emits.is_empty() && turn.subscribe.is_empty();
         let busy = self.places.available_permits() < self.writers;
-        if busy || !is_simple || size(turn) > MAX_LONE_BYTES || seeded::is(Bug::AcknowledgeFirst) {
+        if busy || !turn.is_plain() || size(turn) > MAX_LONE_BYTES || seeded::is(Bug::AcknowledgeFirst) {
             return None;
         }
         let lane = lane.take()?;

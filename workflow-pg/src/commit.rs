@@ -77,7 +77,7 @@ impl PgStore {
     }
 
     async fn try_commit(&self, executor: ExecutorId, turns: &[&Turn]) -> Result<Try, StoreError> {
-        if turns.iter().all(|turn| is_one_statement(turn)) {
+        if turns.iter().all(|turn| turn.is_plain()) {
             let mut conn = self.warm().await?;
             let tried = self.write_at_once(&mut conn, executor, turns).await?;
             conn.keep();
@@ -95,7 +95,7 @@ impl PgStore {
         executor: ExecutorId,
         turn: &Turn,
     ) -> Result<Option<Committed>, StoreError> {
-        if !is_one_statement(turn) {
+        if !turn.is_plain() {
             return Ok(None);
         }
         match self.write_at_once(conn, executor, &[turn]).await? {
@@ -347,15 +347,11 @@ impl Changed {
 }
 
 fn only_adds(turn: &Turn) -> bool {
-    is_one_statement(turn)
+    turn.is_plain()
         && matches!(turn.then, Then::Keep)
         && turn.consumed == 0
         && turn.sends.is_empty()
         && turn.unsubscribe.is_empty()
-}
-
-fn is_one_statement(turn: &Turn) -> bool {
-    turn.starts.is_empty() && turn.emits.is_empty() && turn.subscribe.is_empty()
 }
 
 fn not_before(turns: &[&Turn]) -> Option<Timestamp> {

@@ -84,10 +84,15 @@ impl Postmaster {
 
     /// The end of what the server wrote.
     pub(crate) fn log(&self) -> String {
-        let text = std::fs::read(self.directory.join("log")).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
+        let text = self.log_since(0);
         let lines: Vec<_> = text.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    /// What it wrote behind so many bytes.
+    fn log_since(&self, bytes: usize) -> String {
+        let text = std::fs::read(self.directory.join("log")).unwrap_or_default();
+        String::from_utf8_lossy(text.get(bytes..).unwrap_or_default()).into_owned()
     }
 
     /// A password keeps other users of the machine out: a superuser of the database runs programs as the server's user.
@@ -119,13 +124,15 @@ impl Postmaster {
         let mut tries = 0;
         loop {
             let log = OpenOptions::new().create(true).append(true).open(&path).map_err(io("open", &path))?;
+            let before = log.metadata().map_err(io("look at", &path))?.len();
+            let since = || self.log_since(usize::try_from(before).unwrap_or(usize::MAX));
             match wait_until_ready(self.spawn(log)?, &self.data()) {
                 Ok(up) => {
                     *child = Some(up);
                     return Ok(());
                 }
                 // After a SIGKILL the old backends take a moment to notice.
-                Err(_) if predecessor_lives(&self.log()) && tries < 100 => {
+                Err(_) if predecessor_lives(&since()) && tries < 100 => {
                     tries += 1;
                     std::thread::sleep(Duration::from_millis(100));
                 }
@@ -197,10 +204,11 @@ impl Drop for Postmaster {
     }
 }
 
-/// Whether the server's last words were that the one before it isn't quite gone.
+/// Whether a server said that the one before it isn't quite gone. That one's processes write into the same log, each its
+/// last words.
 fn predecessor_lives(log: &str) -> bool {
     let words = ["pre-existing shared memory block", "lock file \"postmaster.pid\" already exists"];
-    log.lines().rev().take(4).any(|line| words.iter().any(|word| line.contains(word)))
+    words.iter().any(|word| log.contains(word))
 }
 
 /// A fresh directory that only the server's user can look into.
@@ -261,4 +269,17 @@ fn wait_until_ready(mut child: Child, data: &Path) -> Result<Child, &'static str
     let _ = child.kill();
     let _ = child.wait();
     Err("it wasn't ready in time")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::predecessor_lives;
+
+    #[test]
+    fn a_predecessor_is_noticed_whatever_its_processes_say_afterwards() {
+        let last_words = "FATAL:  terminating connection due to unexpected postmaster exit\n".repeat(50);
+        let refused = "FATAL:  pre-existing shared memory block (key 1, ID 2) is still in use\n";
+        assert!(predecessor_lives(&format!("{last_words}{refused}{last_words}")));
+        assert!(!predecessor_lives(&last_words));
+    }
 }

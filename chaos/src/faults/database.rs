@@ -24,13 +24,10 @@ pub async fn crash(field: Arc<Field>, mut rng: Rng) {
         };
         field.fault(Class::F3, Hit::Database, None, how).await;
         let done = match how {
-            "immediate" => postgres.server.restart(Shutdown::Immediate).await.is_ok(),
-            "postmaster_killed" => postgres.server.restart(Shutdown::Kill).await.is_ok(),
+            "immediate" => restart(&postgres, Shutdown::Immediate).await,
+            "postmaster_killed" => restart(&postgres, Shutdown::Kill).await,
             _ => kill_backend(&postgres, &mut rng).await,
         };
-        if !done && postgres.server.up().await.is_err() {
-            eprintln!("the server doesn't come back:\n{}", postgres.server.log());
-        }
         postgres.up().await;
         let up = Utc::now();
         field.fault(Class::F3, Hit::Database, None, "takes connections again").await;
@@ -39,6 +36,17 @@ pub async fn crash(field: Arc<Field>, mut rng: Rng) {
             field.tally.landed(Class::F3, how);
         }
     }
+}
+
+/// Takes the server down in this way, and up again. Without it no campaign comes to an end.
+async fn restart(postgres: &Postgres, how: Shutdown) -> bool {
+    let Err(error) = postgres.server.restart(how).await else { return true };
+    eprintln!("the server didn't come back: {error}");
+    if let Err(error) = postgres.server.up().await {
+        eprintln!("it doesn't come back: {error}");
+        std::process::exit(2);
+    }
+    false
 }
 
 /// Kills one backend: the postmaster ends all of them and recovers.

@@ -261,9 +261,9 @@ impl Debug for WatchGuard {
 /// connection.
 #[async_trait]
 pub trait Lane: Debug + Send {
-    /// Commits a turn that starts nothing, emits nothing and waits for no event, as [`Store::commit`] would. Holds no lock
-    /// while it waits to be polled: the thread may be busy for long. `None` when nothing was written, for a reason that
-    /// [`Store::commit`] finds out.
+    /// Commits a turn that [is plain](Turn::is_plain), as [`Store::commit`] would. Holds no lock while it waits to be polled:
+    /// the thread may be busy for long. `None` when nothing was written, for a reason that [`Store::commit`] finds out, or
+    /// since the turn isn't plain.
     ///
     /// # Errors
     ///

@@ -285,6 +285,12 @@ pub struct Turn {
 }
 
 impl Turn {
+    /// Whether it starts nothing, emits nothing and waits for no event: a store can write it in one go, without looking for
+    /// what else it concerns.
+    pub fn is_plain(&self) -> bool {
+        self.starts.is_empty() && self.emits.is_empty() && self.subscribe.is_empty()
+    }
+
     /// A turn that writes nothing yet.
     pub fn new(run: RunId, position: u32) -> Self {
         Self {

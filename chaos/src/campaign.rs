@@ -69,9 +69,9 @@ async fn hunt(options: &Options) -> Result<Verdict, AnyError> {
 /// The faults of a round: first all of them, then those that go together, more densely.
 fn in_focus(options: &Options, round: u64) -> BTreeSet<Class> {
     let focus: &[Class] = match round % 4 {
-        1 => &[Class::F1, Class::F3, Class::F5, Class::F6, Class::F8],
+        1 => &[Class::F10, Class::F12],
         2 => &[Class::F2],
-        3 => &[Class::F10, Class::F12],
+        3 => &[Class::F1, Class::F3, Class::F5, Class::F6, Class::F8],
         _ => return options.faults.clone(),
     };
     let faults: BTreeSet<_> = options.faults.iter().copied().filter(|class| focus.contains(class)).collect();

@@ -1,6 +1,7 @@
 //! What an executor does to its store, told to the harness; and wake-ups that are lost, doubled and late.
 
 use std::any::Any;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,7 +26,7 @@ pub struct Spy {
     /// How many wake-ups in a hundred are disturbed.
     disturbed: u64,
     wakeups: Arc<AtomicU64>,
-    on_lost: OnLost,
+    lives: Arc<Lives>,
     /// Whether an executor lived here before.
     lived: AtomicBool,
 }
@@ -43,7 +44,7 @@ impl Spy {
             rng: Arc::new(Mutex::new(rng)),
             disturbed,
             wakeups: Arc::default(),
-            on_lost,
+            lives: Arc::new(Lives { on_lost, closed: Mutex::default() }),
             lived: AtomicBool::new(false),
         }
     }
@@ -54,38 +55,49 @@ impl Spy {
     }
 
     fn see<T>(&self, writes: bool, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        see(&self.on_lost, writes, result)
+        self.lives.see(writes, result)
+    }
+}
+
+/// The lives of a process's executor, and what becomes of them.
+struct Lives {
+    on_lost: OnLost,
+    /// Those that ended themselves. Answers to what they had asked before come late, and are no loss: one would excuse a
+    /// crash that was counted for it.
+    closed: Mutex<HashSet<ExecutorId>>,
+}
+
+impl Lives {
+    fn close(&self, executor: ExecutorId) {
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner).insert(executor);
     }
 
     fn lost(&self) {
-        lost(&self.on_lost);
+        println!("lease-lost");
+        (self.on_lost)();
     }
-}
 
-fn see<T>(on_lost: &OnLost, writes: bool, result: Result<T, StoreError>) -> Result<T, StoreError> {
-    match &result {
-        Err(StoreError::LeaseLost(_)) if writes => {
-            println!("refused-write");
-            on_lost();
+    fn see<T>(&self, writes: bool, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(StoreError::LeaseLost(executor)) = &result {
+            println!("{}", if writes { "refused-write" } else { "lease-lost" });
+            if !self.closed.lock().unwrap_or_else(PoisonError::into_inner).contains(executor) {
+                (self.on_lost)();
+            }
         }
-        Err(StoreError::LeaseLost(_)) => lost(on_lost),
-        Err(StoreError::Unknown(_)) if writes => println!("unknown-commit"),
-        Err(StoreError::Unusable(reason)) if reason.contains("read-only") => println!("read-only"),
-        Err(StoreError::Unavailable(reason)) if reason.contains("(53100)") => println!("disk-full"),
-        _ => {}
+        match &result {
+            Err(StoreError::Unknown(_)) if writes => println!("unknown-commit"),
+            Err(StoreError::Unusable(reason)) if reason.contains("read-only") => println!("read-only"),
+            Err(StoreError::Unavailable(reason)) if reason.contains("(53100)") => println!("disk-full"),
+            _ => {}
+        }
+        result
     }
-    result
-}
-
-fn lost(on_lost: &OnLost) {
-    println!("lease-lost");
-    on_lost();
 }
 
 /// A lane of the store.
 struct SpyLane {
     inner: Box<dyn Lane>,
-    on_lost: OnLost,
+    lives: Arc<Lives>,
 }
 
 impl std::fmt::Debug for SpyLane {
@@ -97,7 +109,7 @@ impl std::fmt::Debug for SpyLane {
 #[async_trait]
 impl Lane for SpyLane {
     async fn commit(&mut self, executor: ExecutorId, turn: &Turn) -> Result<Option<Committed>, StoreError> {
-        see(&self.on_lost, true, self.inner.commit(executor, turn).await)
+        self.lives.see(true, self.inner.commit(executor, turn).await)
     }
 }
 
@@ -111,7 +123,7 @@ impl Store for Spy {
         let registered = self.see(false, self.inner.register(executor, name, lease).await);
         if registered.is_ok() && self.lived.swap(true, Ordering::SeqCst) {
             // A new life: nobody may have told it that the old one is over, but it couldn't know better.
-            self.lost();
+            self.lives.lost();
         }
         registered
     }
@@ -129,6 +141,7 @@ impl Store for Spy {
     }
 
     async fn close(&self, executor: ExecutorId) -> Result<u64, StoreError> {
+        self.lives.close(executor);
         self.inner.close(executor).await
     }
 
@@ -150,7 +163,7 @@ impl Store for Spy {
 
     fn lane(&self) -> Option<Box<dyn Lane>> {
         let inner = self.inner.lane()?;
-        Some(Box::new(SpyLane { inner, on_lost: self.on_lost.clone() }))
+        Some(Box::new(SpyLane { inner, lives: self.lives.clone() }))
     }
 
     async fn landed(&self, run: RunId, position: u32) -> Result<bool, StoreError> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use uuid::Uuid;
+use workflow_core::ids::check_name;
 use workflow_core::store::Wakeup;
 use workflow_core::{ExecutorId, RunId};
 
@@ -117,7 +118,7 @@ impl Wakes {
             let kind = line.chars().next();
             let rest = kind.map_or("", |c| &line[c.len_utf8()..]);
             match (kind, Uuid::try_parse(rest)) {
-                (Some('r'), _) => wakes.ready(rest),
+                (Some('r'), _) if check_name("queue", rest).is_ok() => wakes.ready(rest),
                 (Some('p'), _) if rest.parse::<i64>().is_ok() => wakes.entered.extend(rest.parse::<i64>()),
                 (Some('m'), Ok(id)) => wakes.mail(id),
                 (Some('e'), Ok(id)) => wakes.ended(id),
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn what_is_too_much_or_unreadable_counts_as_lost() {
-        for payload in ["", "x", "é", "00000000000000000000000000000001\nz"] {
+        for payload in ["", "x", "é", "00000000000000000000000000000001\nz", "x\nrno queue\r", "x\nr"] {
             assert_eq!(collect(&Wakes::decode(payload, Uuid::nil()).expect("foreign")), [Wakeup::Lost], "{payload:?}");
         }
         let mut wakes = Wakes::default();

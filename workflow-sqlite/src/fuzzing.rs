@@ -1,5 +1,4 @@
 //! What the fuzz targets reach of this crate. Only with `--cfg fuzzing`.
-#![expect(missing_docs, reason = "nobody's API")]
 
 use sqlx::sqlite::SqliteRow;
 use workflow_core::StoreError;

@@ -52,9 +52,11 @@
 //! there.)
 
 mod error;
+mod turn;
 mod types;
 
 pub use error::StoreError;
+pub use turn::*;
 pub use types::*;
 
 use std::any::Any;

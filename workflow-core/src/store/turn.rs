@@ -121,8 +121,8 @@ pub struct Committed {
     pub now: Timestamp,
     /// One per turn, in order.
     pub turns: Vec<TurnOutcome>,
-    /// Messages that this commit sent to runs of the same executor: a short cut past [`Wakeup::Mail`]. A store may
-    /// leave some out, and then wakes instead.
+    /// Messages that this commit sent to runs of the same executor: a short cut past
+    /// [`Wakeup::Mail`](super::Wakeup::Mail). A store may leave some out, and then wakes instead.
     pub mail: Vec<Mail>,
     /// How much of the executor's lease was left at `now`, if that came without asking for it. It may be ended earlier, as
     /// [`Store::notice`](super::Store::notice) tells.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -18,6 +18,7 @@ use workflow_core::{ExecutorId, StoreError, Timestamp};
 use super::life::Life;
 use super::resolve::{Over, Writer};
 use super::shared::{CommitAnswer, Msg, Outgoing, Shared, Tag};
+use super::term::Asked;
 use crate::seeded::{self, Bug};
 
 /// The most turns and the most payload bytes of one batch.
@@ -109,13 +110,13 @@ async fn lone(
     mut lane: Box<dyn Lane>,
     out: Outgoing,
 ) -> (Box<dyn Lane>, Option<(Tag, CommitAnswer)>) {
-    let sent = shared.clock.local();
+    let asked = shared.asked();
     let error = match lane.commit(out.executor, &out.turn).await {
         Ok(Some(committed)) => {
             let outcome = committed.turns.first().copied().unwrap_or(TurnOutcome::NotOwned);
             let answer = answer(outcome, committed.now, false);
             done(&shared, &out.turn, outcome);
-            learn(&shared, sent, committed);
+            learn(&shared, asked, committed);
             return (lane, Some((out.tag, answer)));
         }
         Ok(None) => None,
@@ -185,7 +186,7 @@ async fn write(
         let take = if alone { 1 } else { open.len() };
         let now: Vec<usize> = open[..take].to_vec();
         let batch: Vec<Turn> = now.iter().map(|&i| turns[i].clone()).collect();
-        let sent = shared.clock.local();
+        let asked = shared.asked();
         let tried = match failed.take() {
             Some(error) => Err(error),
             None => shared.env.store.commit(executor, seeded::batch(&batch)).await,
@@ -196,7 +197,7 @@ async fn write(
                     done(shared, &turns[i], *outcome);
                     answers[i] = Some(answer(*outcome, committed.now, repeated));
                 }
-                learn(shared, sent, committed);
+                learn(shared, asked, committed);
                 open.drain(..take);
                 continue;
             }
@@ -262,11 +263,11 @@ pub(crate) fn done(shared: &Shared, turn: &Turn, outcome: TurnOutcome) {
     }
 }
 
-/// What a commit that was sent at `sent` told beside what became of its turns.
-pub(crate) fn learn(shared: &Shared, sent: Instant, committed: Committed) {
+/// What a commit told beside what became of its turns.
+pub(crate) fn learn(shared: &Shared, asked: Asked, committed: Committed) {
     shared.clock.learn(committed.now);
     if let Some(left) = committed.lease_left {
-        shared.renewed(sent, left);
+        shared.term.renewed(asked, left);
     }
     if !committed.mail.is_empty() {
         shared.mail(committed.mail);

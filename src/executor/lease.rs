@@ -49,11 +49,11 @@ async fn beat(engine: &Arc<Engine>, alive_since: &mut Instant) -> Beat {
         }
     }
     let executor = engine.life.executor();
-    let sent = engine.shared.clock.local();
+    let asked = engine.shared.asked();
     match engine.shared.env.store.heartbeat(executor, engine.lease).await {
         Ok(beat) => {
-            *alive_since = sent;
-            engine.shared.renewed(sent, engine.lease);
+            *alive_since = asked.at;
+            engine.shared.term.renewed(asked, engine.lease);
             engine.shared.clock.learn(beat.now);
             engine.learn_due(beat.next_due);
             engine.learn_ready(beat.ready);
@@ -85,7 +85,7 @@ pub(crate) async fn reassure(engine: Arc<Engine>) {
             () = shared.doubted.notified() => {}
         }
         let executor = engine.life.executor();
-        let Some(notice) = shared.notice().filter(|_| !executor.0.is_nil()) else {
+        let Some(notice) = shared.term.notice().filter(|_| !executor.0.is_nil()) else {
             // Nothing shortens the lease, so it has run out. A heartbeat that is under way may well wait for the runs
             // that aren't driven any more: a transaction of theirs keeps everybody from writing to a file.
             if shared.lease_is_over() {
@@ -96,21 +96,22 @@ pub(crate) async fn reassure(engine: Arc<Engine>) {
         let wanted = pace.wants(notice, shared.env.store.notice()).map(|wanted| wanted.min(engine.lease));
         if let Some(less) = wanted.filter(|wanted| *wanted < notice) {
             // From now on less can be relied on.
-            shared.set_notice(Some(less));
-            shared.shorten(less);
+            shared.term.set_notice(shared.clock.local(), Some(less));
         }
-        let sent = shared.clock.local();
+        let mut asked = shared.asked();
         match shared.env.store.lease_left(executor, wanted).await {
             Ok(left) => {
                 delay = Duration::from_millis(5);
-                pace.took(shared.clock.local().saturating_duration_since(sent), notice);
+                pace.took(shared.clock.local().saturating_duration_since(asked.at), notice);
                 if let Some(more) = wanted.filter(|wanted| *wanted > notice)
                     && executor == engine.life.executor()
                 {
                     tracing::debug!(notice = ?more, "the database answers slowly: the lease ends early with more notice");
-                    shared.set_notice((more < engine.lease).then_some(more));
+                    let notice = (more < engine.lease).then_some(more);
+                    shared.term.set_notice(shared.clock.local(), notice);
+                    asked = asked.for_notice(notice);
                 }
-                shared.renewed(sent, left);
+                shared.term.renewed(asked, left);
                 (0..engine.drivers()).for_each(|driver| shared.tell(driver, Msg::Reassured));
                 if left < engine.lease / 3 {
                     engine.pulse.notify_one();
@@ -196,7 +197,7 @@ async fn rebirth(engine: &Arc<Engine>) -> Instant {
         match store.register(next, &engine.name, engine.lease).await {
             Ok(now) => {
                 engine.shared.clock.learn(now);
-                engine.shared.leased(sent, engine.lease, store.notice());
+                engine.shared.term.begin(sent, engine.lease, store.notice());
                 engine.life.begin(next);
                 engine.look_for_work();
                 return sent;

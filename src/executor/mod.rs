@@ -24,6 +24,7 @@ mod resident;
 mod resolve;
 mod retain;
 mod shared;
+mod term;
 mod thread;
 mod watchdog;
 
@@ -52,6 +53,7 @@ use gate::Gate;
 pub(crate) use gate::Hold;
 use life::Life;
 use shared::{Msg, Shared};
+use term::Term;
 use watchdog::Watchdog;
 
 /// The embedded part of an application that runs workflows.
@@ -136,8 +138,7 @@ impl Executor {
             gates: gates.iter().map(|gate| (gate.name.clone(), gate.clone())).collect::<HashMap<_, _>>(),
             linger: options.linger,
             awake: options.awake,
-            notice: Mutex::new(None),
-            lease_until: Mutex::new(sent),
+            term: Term::new(sent),
             doubted: Notify::new(),
             resident: AtomicUsize::new(0),
             idle: AtomicUsize::new(0),
@@ -151,7 +152,7 @@ impl Executor {
             stays: AtomicU64::new(0),
             watchdog: Watchdog::new(options.drivers),
         });
-        shared.leased(sent, options.lease, store.notice());
+        shared.term.begin(sent, options.lease, store.notice());
         let start = match options.local {
             Local::Machine => thread::start_thread,
             Local::Runtime => thread::start_task,

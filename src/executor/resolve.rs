@@ -66,14 +66,14 @@ impl Writer<'_> {
             tracing::warn!(%error, code, "the database refuses every commit");
             return Ok(Vec::new());
         }
-        let sent = self.shared.clock.local();
+        let asked = self.shared.asked();
         match store.commit(self.executor, std::slice::from_ref(turn)).await {
             Err(again) if again.code() == code => {}
             Ok(committed) => {
                 let outcome = committed.turns.first().copied().unwrap_or(TurnOutcome::NotOwned);
                 let answer = answer(outcome, committed.now, false);
                 done(self.shared, turn, outcome);
-                learn(self.shared, sent, committed);
+                learn(self.shared, asked, committed);
                 return Ok(vec![(i, answer)]);
             }
             Err(StoreError::Unknown(_)) => return self.resolve(turns, &[i]).await,

@@ -1,9 +1,9 @@
 //! What drivers are told, and what they share with the other tasks of the executor.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 use workflow_core::env::Notice;
@@ -16,13 +16,9 @@ use super::ends::Ends;
 use super::env::ProcessEnv;
 use super::gate::{Gate, Hold, Waiter};
 use super::options::Registry;
+use super::term::{Asked, Term};
 use super::watchdog::Watchdog;
 use crate::seeded::{self, Bug};
-
-/// The end of a lease; one beyond what the clock can tell lasts for a year at a time.
-pub(crate) fn lease_end(sent: Instant, lease: Duration) -> Instant {
-    sent.checked_add(lease).unwrap_or(sent + Duration::from_secs(365 * 24 * 3600))
-}
 
 /// One stay of a run in this executor: answers to an earlier stay are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,10 +78,8 @@ pub(crate) struct Shared {
     pub(crate) linger: Duration,
     /// For how long a driver stays awake for a lone commit.
     pub(crate) awake: Duration,
-    /// For how long a lease lasts for certain once it is known to, if not to its end.
-    pub(crate) notice: Mutex<Option<Duration>>,
-    /// Until when the lease lasts for certain, by this process's clock.
-    pub(crate) lease_until: Mutex<Instant>,
+    /// Until when the lease lasts for certain.
+    pub(crate) term: Term,
     /// Called when that is soon.
     pub(crate) doubted: tokio::sync::Notify,
     /// Runs in memory, over all drivers.
@@ -108,42 +102,15 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn notice(&self) -> Option<Duration> {
-        *self.notice.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// From now on a lease is ended with this notice, if at all before its end.
-    pub(crate) fn set_notice(&self, notice: Option<Duration>) {
-        *self.notice.lock().unwrap_or_else(PoisonError::into_inner) = notice;
-    }
-
-    /// A life begins with a call that was sent at `sent`, with such a lease and notice.
-    pub(crate) fn leased(&self, sent: Instant, lease: Duration, notice: Option<Duration>) {
-        *self.lease_until.lock().unwrap_or_else(PoisonError::into_inner) = sent;
-        self.set_notice(notice);
-        self.renewed(sent, lease);
-    }
-
-    /// A call that was sent at `sent` told that the lease lasts until `lease` from then, unless it is ended with notice.
-    /// What was promised before still holds.
-    pub(crate) fn renewed(&self, sent: Instant, lease: Duration) {
-        // The lock first: less notice than was read here must not be forgotten.
-        let mut until = self.lease_until.lock().unwrap_or_else(PoisonError::into_inner);
-        let lease = self.notice().map_or(lease, |notice| notice.min(lease));
-        *until = lease_end(sent, lease).max(*until);
-    }
-
-    /// No more than this can be relied on from now.
-    pub(crate) fn shorten(&self, rest: Duration) {
-        let most = lease_end(self.clock.local(), rest);
-        let mut until = self.lease_until.lock().unwrap_or_else(PoisonError::into_inner);
-        *until = most.min(*until);
+    /// A call to the store is about to be sent.
+    pub(crate) fn asked(&self) -> Asked {
+        self.term.asked(self.clock.local())
     }
 
     /// Whether the lease may have run out: a process that was frozen or is cut off must begin nothing before it knows.
     pub(crate) fn lease_in_doubt(&self) -> bool {
         let left = self.rest_of_lease();
-        if left <= self.notice().map_or(Duration::ZERO, |notice| notice / 2) {
+        if left <= self.term.notice().map_or(Duration::ZERO, |notice| notice / 2) {
             self.doubted.notify_one();
         }
         left.is_zero() && !seeded::is(Bug::NoDoubt)
@@ -155,8 +122,7 @@ impl Shared {
     }
 
     fn rest_of_lease(&self) -> Duration {
-        let until = *self.lease_until.lock().unwrap_or_else(PoisonError::into_inner);
-        until.saturating_duration_since(self.clock.local())
+        self.term.rest(self.clock.local())
     }
 
     /// Whether no more than one run in memory is active.

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use sqlx::Row;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 use workflow_core::store::{Heartbeat, Rescued};
 use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
@@ -97,10 +98,22 @@ impl PgStore {
         if let Some(presence) = self.presence() {
             presence.leave(executor.0);
         }
-        retry(|| self.end_executor(executor, "closed")).await?;
-        // Should this fail half-way, the rest is taken over by a rescue, still as handed over in good order.
         let mut rescued = Rescued::default();
-        while self.take_over(i32::MAX, CHUNK, Some(executor), &mut rescued).await? == CHUNK {}
+        // The first of its runs in the transaction that ends it: whoever takes them doesn't wait for a second one.
+        let rows = retry(async || {
+            let mut tx = self.begin_on(self.leases()).await?;
+            fence_off(&mut tx, executor, "closed").await?;
+            let rows = take_over(&mut tx, i32::MAX, CHUNK, Some(executor)).await.map_err(work)?;
+            end(tx).await?;
+            Ok(rows)
+        })
+        .await?;
+        let mut all = rows.len() < CHUNK;
+        self.taken(&rows, &mut rescued)?;
+        // Should this fail half-way, the rest is taken over by a rescue, still as handed over in good order.
+        while !all {
+            all = self.take_over(i32::MAX, CHUNK, Some(executor), &mut rescued).await? < CHUNK;
+        }
         self.forget_executors().await?;
         Ok(rescued.runs)
     }
@@ -113,10 +126,10 @@ impl PgStore {
         drop(conn);
         for row in expired {
             let executor = ExecutorId(row.try_get("id").map_err(work)?);
-            let mut ended = self.end_executor(executor, "dead").await;
+            let mut ended = self.end_dead(executor).await;
             if matches!(ended, Err(StoreError::Contention(_))) {
                 // Rolled back for the sake of another transaction, perhaps.
-                ended = self.end_executor(executor, "dead").await;
+                ended = self.end_dead(executor).await;
             }
             match ended {
                 Ok(true) => rescued.executors.push(executor),
@@ -142,16 +155,11 @@ impl PgStore {
         Ok(rescued)
     }
 
-    /// Takes an executor's fence away. In this order: its writers, which waits for their commits; then the executor.
-    async fn end_executor(&self, executor: ExecutorId, state: &'static str) -> Result<bool, StoreError> {
+    async fn end_dead(&self, executor: ExecutorId) -> Result<bool, StoreError> {
         let mut tx = self.begin_on(self.leases()).await?;
-        if !seeded::is(Bug::RescueWithoutLock) {
-            sqlx::query(sql::LOCK_WRITERS).bind(executor.0).fetch_all(&mut *tx).await.map_err(work)?;
-        }
-        let query = sqlx::query(seeded::sql(sql::END_EXECUTOR)).bind(executor.0).bind(state);
-        let ended = query.fetch_all(&mut *tx).await.map_err(work)?;
+        let ended = fence_off(&mut tx, executor, "dead").await?;
         end(tx).await?;
-        Ok(!ended.is_empty())
+        Ok(ended)
     }
 
     async fn take_over(
@@ -163,13 +171,17 @@ impl PgStore {
     ) -> Result<usize, StoreError> {
         let rows = retry(async || {
             let mut conn = acquire(self.leases()).await?;
-            let query =
-                sqlx::query(seeded::sql(sql::TAKE_OVER)).bind(max_crashes).bind(limit(most)).bind(only.map(|e| e.0));
-            query.fetch_all(&mut *conn).await.map_err(commit)
+            take_over(&mut conn, max_crashes, most, only).await.map_err(commit)
         })
         .await?;
+        self.taken(&rows, rescued)?;
+        Ok(rows.len())
+    }
+
+    /// These runs were taken over: tells whoever may want them.
+    fn taken(&self, rows: &[PgRow], rescued: &mut Rescued) -> Result<(), StoreError> {
         let mut wakes = Wakes::default();
-        for row in &rows {
+        for row in rows {
             let id: Uuid = row.try_get("id").map_err(work)?;
             if row.try_get("poisoned").map_err(work)? {
                 rescued.poisoned.push(RunId(id));
@@ -180,7 +192,7 @@ impl PgStore {
             }
         }
         self.ring(wakes);
-        Ok(rows.len())
+        Ok(())
     }
 
     async fn forget_executors(&self) -> Result<(), StoreError> {
@@ -188,4 +200,24 @@ impl PgStore {
         sqlx::query(sql::FORGET_EXECUTORS).execute(&mut *conn).await.map_err(work)?;
         Ok(())
     }
+}
+
+/// Takes an executor's fence away. In this order: its writers, which waits for their commits; then the executor.
+async fn fence_off(conn: &mut PgConnection, executor: ExecutorId, state: &'static str) -> Result<bool, StoreError> {
+    if !seeded::is(Bug::RescueWithoutLock) {
+        sqlx::query(sql::LOCK_WRITERS).bind(executor.0).fetch_all(&mut *conn).await.map_err(work)?;
+    }
+    let query = sqlx::query(seeded::sql(sql::END_EXECUTOR)).bind(executor.0).bind(state);
+    let ended = query.fetch_all(conn).await.map_err(work)?;
+    Ok(!ended.is_empty())
+}
+
+async fn take_over(
+    conn: &mut PgConnection,
+    max_crashes: i32,
+    most: usize,
+    only: Option<ExecutorId>,
+) -> Result<Vec<PgRow>, sqlx::Error> {
+    let query = sqlx::query(seeded::sql(sql::TAKE_OVER)).bind(max_crashes).bind(limit(most)).bind(only.map(|e| e.0));
+    query.fetch_all(conn).await
 }

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgPoolOptions;
-use sqlx::{AssertSqlSafe, Executor, PgPool, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Executor, PgConnection, PgPool, Postgres, SqlSafeStr, Transaction};
 use uuid::Uuid;
 use workflow_core::StoreError;
 
 use crate::error;
 use crate::presence::Presence;
 use crate::store::PgStore;
+use crate::{seeded, sql};
 
 /// Without JIT: the planner takes the claim for expensive, and compiling it took 115 ms where running it takes 0.7 ms.
 /// Planned once: planning a batch's statement for its parameters takes 1 ms. And always by the indexes, row by row: a plan
@@ -104,13 +105,22 @@ pub(crate) fn lease_pool(pool: &PgPool, presence: Option<Arc<Presence>>) -> PgPo
             let presence = presence.clone();
             Box::pin(async move {
                 conn.execute(SESSION).await?;
-                match presence {
-                    Some(presence) => presence.hold_as_well(conn).await,
-                    None => Ok(()),
+                if let Some(presence) = presence {
+                    presence.hold_as_well(conn).await?;
                 }
+                prepare(conn).await;
+                Ok(())
             })
         })
         .connect_lazy_with((*pool.connect_options()).clone())
+}
+
+/// Prepares what runs wait for when an executor ends: that takes as long as the statements themselves.
+async fn prepare(conn: &mut PgConnection) {
+    for statement in [sql::LOCK_WRITERS, sql::END_EXECUTOR, sql::TAKE_OVER] {
+        // Before the tables are there it can't be prepared, which whoever uses it says better.
+        let _ = conn.prepare(seeded::sql(statement).into_sql_str()).await;
+    }
 }
 
 /// A connection of the pool.

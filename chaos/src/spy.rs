@@ -140,6 +140,10 @@ impl Store for Spy {
         self.inner.lease_left(executor, notice).await
     }
 
+    async fn hand_over(&self, executor: ExecutorId, runs: &[RunId]) -> Result<u64, StoreError> {
+        self.see(false, self.inner.hand_over(executor, runs).await)
+    }
+
     async fn close(&self, executor: ExecutorId) -> Result<u64, StoreError> {
         self.lives.close(executor);
         self.inner.close(executor).await

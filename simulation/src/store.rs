@@ -58,6 +58,14 @@ impl Store for SimStore {
         self.0.call("heartbeat", move || format!("{executor}"), work).await
     }
 
+    async fn hand_over(&self, executor: ExecutorId, runs: &[RunId]) -> Result<u64, StoreError> {
+        let link = self.0.clone();
+        let runs = runs.to_vec();
+        let count = runs.len();
+        let work = async move { link.ledger.store.hand_over(executor, &runs).await };
+        self.0.call("hand_over", move || format!("{executor} {count} runs"), work).await
+    }
+
     async fn close(&self, executor: ExecutorId) -> Result<u64, StoreError> {
         let link = self.0.clone();
         let work = async move { link.ledger.store.close(executor).await };

@@ -20,7 +20,7 @@ use super::awake::Awake;
 use super::commit::Lone;
 use super::gate::Hold;
 use super::resident::{self, Resident};
-use super::shared::{CommitAnswer, Msg, Outgoing, Shared, Tag};
+use super::shared::{Closing, CommitAnswer, Msg, Outgoing, Shared, Tag};
 use crate::seeded::{self, Bug};
 
 /// How long a driver waits before it looks again whether its lease has been renewed.
@@ -52,7 +52,7 @@ pub(crate) struct Driver {
     awake: Awake,
     /// Nothing new begins any more.
     closing: bool,
-    closed: Option<tokio::sync::oneshot::Sender<()>>,
+    closed: Option<Closing>,
 }
 
 impl Driver {
@@ -169,9 +169,9 @@ impl Driver {
             },
             Msg::Evict(count) => self.evict(count),
             Msg::Stop | Msg::Reassured => {}
-            Msg::Close(done) => {
+            Msg::Close(closing) => {
                 self.closing = true;
-                self.closed = Some(done);
+                self.closed = Some(closing);
             }
             Msg::DropAll(done) => {
                 self.drop_all();
@@ -470,19 +470,27 @@ impl Driver {
     }
 
     fn finish_closing(&mut self) {
-        if self.closed.is_none() {
-            return;
-        }
+        let Some(closing) = &mut self.closed else { return };
+        let left = closing.left.take();
         // A commit that is under way may wait for what the others hold: a transaction on a file keeps everybody out.
         let bystanders = self.runs.values().filter(|r| !r.machine.is_committing() && !r.leaving);
-        let mut bystanders: Vec<RunId> = bystanders.map(|r| r.tag.run).collect();
+        // Those that wait for nothing come first.
+        let mut bystanders: Vec<_> = bystanders.map(|r| (r.idle_since.is_some(), r.tag.run)).collect();
         bystanders.sort_unstable();
-        bystanders.into_iter().for_each(|run| self.leave(run));
+        let mut runs: Vec<RunId> = bystanders.into_iter().map(|(_, run)| run).collect();
+        // The entry of a transaction isn't in its machine's hands any more.
+        let in_transaction = |run: &RunId| self.runs.get(run).is_some_and(|r| r.machine.is_in_transaction());
+        let writing: Vec<RunId> = runs.iter().copied().filter(in_transaction).collect();
+        runs.iter().for_each(|run| self.leave(*run));
+        if let Some(left) = left {
+            runs.retain(|run| !writing.contains(run));
+            let _ = left.send(runs);
+        }
         if self.runs.is_empty() {
             self.drop_all();
             (self.lone, self.lane) = (None, None);
-            if let Some(done) = self.closed.take() {
-                let _ = done.send(());
+            if let Some(closing) = self.closed.take() {
+                let _ = closing.done.send(());
             }
         }
     }

@@ -11,7 +11,7 @@ use workflow_core::store::Wakeup;
 use super::clock::StoreClock;
 use super::gate::Gate;
 use super::life::Life;
-use super::shared::{Msg, Shared};
+use super::shared::{Closing, Msg, Shared};
 
 /// The tasks' common ground.
 pub(crate) struct Engine {
@@ -187,16 +187,20 @@ impl Engine {
         let _ = closed.wait_for(|closed| *closed).await;
     }
 
-    /// Tells every driver to let commits end and begin nothing new.
+    /// Tells every driver to let commits end and begin nothing new. What waits for no commit is handed over meanwhile.
     pub(crate) async fn drain(&self) {
-        let mut waits = Vec::new();
-        for driver in 0..self.drivers() {
-            let (done, wait) = tokio::sync::oneshot::channel();
-            self.shared.tell(driver, Msg::Close(done));
-            waits.push(wait);
-        }
-        for wait in waits {
-            let _ = wait.await;
-        }
+        let drained = (0..self.drivers()).map(|driver| async move {
+            let (left, runs) = tokio::sync::oneshot::channel();
+            let (done, end) = tokio::sync::oneshot::channel();
+            self.shared.tell(driver, Msg::Close(Closing { left: Some(left), done }));
+            let runs = runs.await.unwrap_or_default();
+            if !runs.is_empty()
+                && let Err(error) = self.shared.env.store.hand_over(self.life.executor(), &runs).await
+            {
+                tracing::debug!(%error, "runs weren't handed over early: they are with the rest");
+            }
+            let _ = end.await;
+        });
+        futures::future::join_all(drained).await;
     }
 }

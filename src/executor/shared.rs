@@ -43,12 +43,20 @@ pub(crate) enum Msg {
     Reassured,
     /// Hang up so many waiting runs: memory is needed.
     Evict(usize),
-    /// Begin nothing new; say when no commit is under way, having dropped everything.
-    Close(tokio::sync::oneshot::Sender<()>),
+    /// Begin nothing new, and drop everything.
+    Close(Closing),
     /// The lease is lost: drop everything at once.
     DropAll(tokio::sync::oneshot::Sender<()>),
     /// The executor is gone.
     Stop,
+}
+
+/// What a driver says when it is told to close.
+pub(crate) struct Closing {
+    /// At once: runs that were dropped and that nothing is written of any more.
+    pub(crate) left: Option<tokio::sync::oneshot::Sender<Vec<RunId>>>,
+    /// That no commit is under way, and everything was dropped.
+    pub(crate) done: tokio::sync::oneshot::Sender<()>,
 }
 
 /// What became of a turn.

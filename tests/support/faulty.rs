@@ -20,6 +20,7 @@ pub enum Call {
     Register,
     Heartbeat,
     LeaseLeft,
+    HandOver,
     Close,
     Rescue,
     Create,
@@ -37,9 +38,10 @@ pub enum Call {
 
 impl Call {
     /// Those that every store has.
-    pub const ALL: [Call; 15] = [
+    pub const ALL: [Call; 16] = [
         Call::Register,
         Call::Heartbeat,
+        Call::HandOver,
         Call::Close,
         Call::Rescue,
         Call::Create,
@@ -221,6 +223,10 @@ impl Store for FaultyStore {
 
     async fn lease_left(&self, executor: ExecutorId, notice: Option<Duration>) -> Result<Duration, StoreError> {
         self.call(Call::LeaseLeft, self.inner.lease_left(executor, notice)).await
+    }
+
+    async fn hand_over(&self, executor: ExecutorId, runs: &[RunId]) -> Result<u64, StoreError> {
+        self.call(Call::HandOver, self.inner.hand_over(executor, runs)).await
     }
 
     async fn close(&self, executor: ExecutorId) -> Result<u64, StoreError> {

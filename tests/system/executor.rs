@@ -86,6 +86,29 @@ on_every_store! {
         }
     }
 
+    async fn a_shutdown_hands_over_before_its_last_commit_is_through(stage: Stage) {
+        let faulty = Faulty::new(stage.store.clone());
+        let lease = Duration::from_secs(3_600);
+        let one = stage.executor_on(faulty.store()).lease(lease, Duration::from_secs(1)).register(gated).register(plain);
+        let one = one.start().await.expect("starts");
+        let two = stage.executor_on(stage.another().await).register(gated).register(plain).start().await.expect("starts");
+        let run = one.client().invoke(gated, ()).await.expect("invokes");
+        stage.probe.noted("body", 1).await;
+        faulty.fail("commit", StoreError::Unavailable("unplugged".into()));
+        let stuck = one.client().invoke(plain, 1).await.expect("invokes");
+        until("its step is being written", || faulty.calls("commit") > 0).await;
+        let closing = tokio::spawn(one.shutdown());
+        stage.probe.noted("body", 2).await;
+        assert_eq!(two.resident(), 1);
+        assert!(!closing.is_finished(), "a step that was made is written before the end");
+        stage.probe.open("gate", 5);
+        assert_eq!(soon("result", run.result()).await.expect("completes"), "through");
+        assert_eq!(run.status().await.expect("exists").crashes(), 0);
+        faulty.mend();
+        soon("the end", closing).await.expect("no panic").expect("shuts down");
+        assert_eq!(soon("result", stuck.result()).await.expect("completes"), 2);
+    }
+
     async fn a_new_run_starts_at_once_where_there_is_room(stage: Stage) {
         let executor = stage.executor().register(plain).start().await.expect("starts");
         let run = executor.client().invoke(plain, 1).await.expect("invokes");

@@ -94,6 +94,26 @@ impl PgStore {
         Ok(Duration::from_micros(u64::try_from(left).unwrap_or(0)))
     }
 
+    pub(crate) async fn hand_runs_over(&self, executor: ExecutorId, runs: &[RunId]) -> Result<u64, StoreError> {
+        let mut handed = 0;
+        for chunk in runs.chunks(CHUNK) {
+            let ids: Vec<Uuid> = chunk.iter().map(|run| run.0).collect();
+            let rows = retry(async || {
+                let mut conn = acquire(self.leases()).await?;
+                let query = sqlx::query(sql::HAND_OVER).bind(executor.0).bind(&ids);
+                query.fetch_all(&mut *conn).await.map_err(commit)
+            })
+            .await?;
+            let mut wakes = Wakes::default();
+            for row in &rows {
+                wakes.ready(row.try_get("queue").map_err(work)?);
+            }
+            self.ring(wakes);
+            handed += rows.len() as u64;
+        }
+        Ok(handed)
+    }
+
     pub(crate) async fn close_executor(&self, executor: ExecutorId) -> Result<u64, StoreError> {
         if let Some(presence) = self.presence() {
             presence.leave(executor.0);

@@ -117,7 +117,7 @@ pub(crate) fn lease_pool(pool: &PgPool, presence: Option<Arc<Presence>>) -> PgPo
 
 /// Prepares what runs wait for when an executor ends: that takes as long as the statements themselves.
 async fn prepare(conn: &mut PgConnection) {
-    for statement in [sql::LOCK_WRITERS, sql::END_EXECUTOR, sql::TAKE_OVER] {
+    for statement in [sql::HAND_OVER, sql::LOCK_WRITERS, sql::END_EXECUTOR, sql::TAKE_OVER] {
         // Before the tables are there it can't be prepared, which whoever uses it says better.
         let _ = conn.prepare(seeded::sql(statement).into_sql_str()).await;
     }

@@ -17,6 +17,7 @@ pub(crate) const EXPIRED_EXECUTORS: &str = include_str!("../queries/expired_exec
 pub(crate) const EXPIRE_ABSENT: &str = include_str!("../queries/expire_absent.sql");
 pub(crate) const FIND: &str = include_str!("../queries/find.sql");
 pub(crate) const FORGET_EXECUTORS: &str = include_str!("../queries/forget_executors.sql");
+pub(crate) const HAND_OVER: &str = include_str!("../queries/hand_over.sql");
 pub(crate) const HEARTBEAT: &str = include_str!("../queries/heartbeat.sql");
 pub(crate) const HOLD_ANY: &str = include_str!("../queries/hold_any.sql");
 pub(crate) const HOLD_PRESENCE: &str = include_str!("../queries/hold_presence.sql");

@@ -122,6 +122,10 @@ impl Store for PgStore {
         self.rest_of_lease(executor, notice).await
     }
 
+    async fn hand_over(&self, executor: ExecutorId, runs: &[RunId]) -> Result<u64, StoreError> {
+        self.hand_runs_over(executor, runs).await
+    }
+
     async fn close(&self, executor: ExecutorId) -> Result<u64, StoreError> {
         self.close_executor(executor).await
     }

@@ -105,6 +105,7 @@ statements! {
     FIRST_TAKEN = "first_taken";
     FORGET_EXECUTOR = "forget_executor";
     FORGET_THE_DEAD = "forget_the_dead";
+    HAND_OVER_RUN = "hand_over_run";
     HAND_OVER_RUNS = "hand_over_runs";
     INBOX_OF_RUN = "inbox_of_run";
     INSERT_EVENT = "insert_event";

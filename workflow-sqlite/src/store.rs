@@ -171,6 +171,14 @@ impl Store for SqliteStore {
         Ok(heartbeat)
     }
 
+    async fn hand_over(&self, executor: ExecutorId, runs: &[RunId]) -> Result<u64, StoreError> {
+        let mut tx = self.begin().await?;
+        let mut wakes = Wakes::default();
+        let handed = lease::hand_over(&mut tx, executor, runs, clock::now(), &mut wakes).await?;
+        self.end(tx, wakes).await?;
+        Ok(handed)
+    }
+
     async fn close(&self, executor: ExecutorId) -> Result<u64, StoreError> {
         let mut tx = self.begin().await?;
         let mut wakes = Wakes::default();

@@ -113,6 +113,11 @@ impl Store for Faulty {
         self.inner.lease_left(executor, notice).await
     }
 
+    async fn hand_over(&self, executor: ExecutorId, runs: &[RunId]) -> Result<u64, StoreError> {
+        self.before("hand_over")?;
+        self.inner.hand_over(executor, runs).await
+    }
+
     async fn close(&self, executor: ExecutorId) -> Result<u64, StoreError> {
         self.before("close")?;
         self.inner.close(executor).await

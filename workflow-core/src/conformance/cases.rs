@@ -59,6 +59,8 @@ macro_rules! __conformance_cases {
                 heartbeat_tells_the_next_wake_time,
                 heartbeat_tells_whether_a_run_is_ready,
                 claim_tells_the_next_wake_time,
+                hand_over_gives_back_what_it_names,
+                hand_over_of_a_dead_executor_does_nothing,
                 close_hands_runs_over,
                 close_leaves_the_crash_count_alone,
                 close_is_idempotent,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::bench::{Bench, LONG, SHORT, claim_of, hang_up_for, new_run};
-use crate::ids::ExecutorId;
+use crate::ids::{ExecutorId, RunId};
 use crate::store::{NewRun, Status, StoreError, Turn};
 
 pub async fn migrating_twice_is_harmless(b: &Bench) {
@@ -142,6 +142,34 @@ pub async fn claim_tells_the_next_wake_time(b: &Bench) {
     let claimed = claim().await;
     assert_eq!(claimed.runs.first().map(|run| run.id), Some(due));
     assert_eq!(claimed.next_due, b.record(sooner).await.wake_at, "what is due already isn't told again");
+}
+
+pub async fn hand_over_gives_back_what_it_names(b: &Bench) {
+    let (leaving, next) = (b.executor().await, b.executor().await);
+    let (given, kept) = (b.owned(leaving).await, b.owned(leaving).await);
+    let others = b.owned(next).await;
+    let named = [given, others, b.ready().await, RunId::generate(), given];
+    assert_eq!(b.store().hand_over(leaving, &named).await.expect("runs can be handed over"), 1);
+    let record = b.record(given).await;
+    assert_eq!((record.status, record.owner, record.crashes), (Status::Ready, None, 0));
+    assert_eq!(b.record(kept).await.owner, Some(leaving), "the others are its own still");
+    assert_eq!(b.record(others).await.owner, Some(next), "nobody gives away what isn't his");
+    b.store().commit(leaving, &[Turn::new(kept, 0)]).await.expect("it has its lease still");
+    assert_eq!(b.store().hand_over(leaving, &[]).await.expect("nothing is handed over"), 0);
+    assert_eq!(b.store().hand_over(leaving, &[given]).await.expect("again is harmless"), 0);
+    assert_eq!(b.store().close(leaving).await.expect("an executor can be closed"), 1);
+}
+
+pub async fn hand_over_of_a_dead_executor_does_nothing(b: &Bench) {
+    let (dead, run) = (b.executor().await, b.ready().await);
+    b.claim_one(dead, run).await;
+    b.expire(dead).await;
+    b.store().rescue(3, 100).await.expect("anyone can rescue");
+    let next = b.executor().await;
+    b.claim_one(next, run).await;
+    assert_eq!(b.store().hand_over(dead, &[run]).await.expect("nothing is handed over"), 0);
+    assert_eq!(b.record(run).await.owner, Some(next));
+    assert_eq!(b.store().hand_over(ExecutorId::generate(), &[run]).await.expect("nothing is handed over"), 0);
 }
 
 pub async fn close_hands_runs_over(b: &Bench) {

@@ -77,6 +77,9 @@ pub async fn watch_tells_of_runs_handed_over(b: &Bench) {
     let watch = watch(b);
     let of = |queue: &str, owner| NewRun { queue: queue.to_owned(), owner: Some(owner), ..new_run() };
     let (closing, dying, next) = (b.executor().await, b.executor().await, b.executor().await);
+    let early = b.created(of("handed", closing)).await.id;
+    b.store().hand_over(closing, &[early]).await.expect("it can be handed over");
+    watch.hears(b, ready("handed")).await;
     b.created(of("closed", closing)).await;
     b.created(of("rescued", dying)).await;
     b.store().close(closing).await.expect("an executor can be closed");

@@ -1,5 +1,6 @@
 //! Executors: their leases, their end, and the rescue of what they leave behind.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::clock::later;
@@ -34,6 +35,16 @@ impl Tx<'_> {
         let next_expiry = others.map(|(_, e)| e.lease_until).min();
         let ready = !self.state.index.ready.is_empty();
         Ok(Heartbeat { now, rescue, next_expiry, ready, next_due: self.state.index.next_due() })
+    }
+
+    pub(super) fn hand_over(&mut self, executor: ExecutorId, runs: &[RunId]) -> u64 {
+        if self.state.executors.get(&executor).is_none_or(|e| e.dead) {
+            return 0;
+        }
+        let owned: BTreeSet<RunId> = self.owned(executor).into_iter().collect();
+        let runs: BTreeSet<RunId> = runs.iter().copied().filter(|run| owned.contains(run)).collect();
+        runs.iter().for_each(|run| self.make_ready(*run));
+        runs.len() as u64
     }
 
     pub(super) fn close(&mut self, executor: ExecutorId) -> u64 {

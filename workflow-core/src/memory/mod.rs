@@ -103,6 +103,10 @@ impl Store for MemoryStore {
         self.transact(|tx| tx.heartbeat(executor, lease))
     }
 
+    async fn hand_over(&self, executor: ExecutorId, runs: &[RunId]) -> Result<u64, StoreError> {
+        Ok(self.transact(|tx| tx.hand_over(executor, runs)))
+    }
+
     async fn close(&self, executor: ExecutorId) -> Result<u64, StoreError> {
         Ok(self.transact(|tx| tx.close(executor)))
     }

@@ -195,6 +195,11 @@ impl Machine {
         self.in_flight.is_some()
     }
 
+    /// Whether a transaction of one of its bodies is being committed, with an entry of its own.
+    pub fn is_in_transaction(&self) -> bool {
+        self.inner.table.borrow().slot.as_ref().is_some_and(|slot| slot.fact.is_some())
+    }
+
     /// When the clock matters next for what is recorded: drive again then. Of interest after [`Next::Running`], since a
     /// timer may end while a body runs; [`Next::Blocked`] tells it by itself.
     pub fn next_due(&self) -> Option<Timestamp> {

@@ -20,7 +20,7 @@
 //! # The four protocols
 //!
 //! **Fence.** A run belongs to the executor that claimed it until that executor hangs it up, finishes it, parks it,
-//! closes, or is declared dead by [`Store::rescue`]. Every [`Store::commit`] proves in its own transaction, under a
+//! hands it over, closes, or is declared dead by [`Store::rescue`]. Every [`Store::commit`] proves in its own transaction, under a
 //! lock that a rescuer must wait for, that its executor is alive: registered, not rescued, lease not run out by the
 //! store's clock. Else it writes nothing and answers [`StoreError::LeaseLost`].
 //!
@@ -116,6 +116,11 @@ pub trait Store: Debug + Send + Sync + 'static {
         let _ = notice;
         Err(StoreError::LeaseLost(executor))
     }
+
+    /// Gives runs back before their executor closes: those of `runs` that `executor` owns become `Ready`, and their crash
+    /// count is left alone. It drives them no more, and writes nothing more of them. Returns how many; a run that somebody
+    /// else writes to just then may be left to [`Store::close`].
+    async fn hand_over(&self, executor: ExecutorId, runs: &[RunId]) -> Result<u64, StoreError>;
 
     /// Ends an executor in good order: its runs become `Ready`, their crash count is left alone, and it is
     /// forgotten. Returns how many runs it handed over. Closing one that is not registered, or was found dead by a

@@ -20,6 +20,7 @@ pub enum Codec {
     #[default]
     Json,
     /// `bincode` 2 with its standard configuration (feature `bincode`): compact, for types that never change. Tag 1.
+    /// Not for types that contain themselves: how deep a value nests isn't limited, as it is with JSON.
     Bincode,
 }
 

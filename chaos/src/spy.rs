@@ -111,6 +111,10 @@ impl Lane for SpyLane {
     async fn commit(&mut self, executor: ExecutorId, turn: &Turn) -> Result<Option<Committed>, StoreError> {
         self.lives.see(true, self.inner.commit(executor, turn).await)
     }
+
+    async fn create(&mut self, run: &NewRun) -> Result<Option<Timestamp>, StoreError> {
+        self.lives.see(false, self.inner.create(run).await)
+    }
 }
 
 #[async_trait]

@@ -24,7 +24,7 @@ use workflow_core::{Codec, ExecutorId, Payload, RunId, Store, StoreError, Timest
 
 use crate::batch::Batcher;
 use crate::error::{Error, Misuse};
-use crate::executor::{End, Engine, Hold};
+use crate::executor::{Creation, End, Engine, Hold, Reply};
 use crate::seeded;
 use watch::Watch;
 
@@ -278,9 +278,7 @@ impl Client {
             Some((engine, place)) => {
                 run.owner = Some(place.0);
                 end = Some(engine.shared.ends.expect(run.id));
-                // The caller may stop waiting, but whoever owns a run has to begin it.
-                let (client, runtime) = (self.clone(), engine.shared.env.runtime.clone());
-                runtime.spawn(async move { client.create_owned(&engine, place, run).await }).await.ok().flatten()
+                self.create_here(engine, place, run).await
             }
         };
         match outcome.ok_or(Error::ShuttingDown)?? {
@@ -289,6 +287,28 @@ impl Client {
             CreateOutcome::Conflict(existing) => {
                 Err(StoreError::Conflict { index: 0, id: id.unwrap_or_default(), existing }.into())
             }
+        }
+    }
+
+    /// Has a run created as owned by this client's executor, and begun. The caller may stop waiting: whoever owns a run has
+    /// to begin it.
+    async fn create_here(&self, engine: Arc<Engine>, place: (ExecutorId, Hold), run: NewRun) -> Option<Created> {
+        let (reply, outcome) = tokio::sync::oneshot::channel();
+        let unowned = NewRun { owner: None, ..run.clone() };
+        let (client, shared) = (self.clone(), engine.shared.clone());
+        let otherwise = move |run, reply: Reply| {
+            let runtime = engine.shared.env.runtime.clone();
+            runtime.spawn(async move {
+                if let Some(outcome) = client.create_owned(&engine, place, run).await {
+                    let _ = reply.send(outcome);
+                }
+            });
+        };
+        shared.create(Creation { run, place, reply, otherwise: Box::new(otherwise) });
+        match outcome.await {
+            Ok(outcome) => Some(outcome),
+            // The executor is gone. It may have created the run, and that was handed over then.
+            Err(_) => self.inner.creates.call(unowned).await,
         }
     }
 

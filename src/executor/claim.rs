@@ -36,10 +36,13 @@ pub(crate) async fn run(engine: Arc<Engine>) {
             elsewhere = 0;
             engine.wait_for_work().await;
         }
+        let claiming = engine.claims.lock().await;
         if engine.closing() {
             return;
         }
-        match once(&engine).await {
+        let claimed = once(&engine).await;
+        drop(claiming);
+        match claimed {
             Ok(look) => {
                 elsewhere = if matches!(look, Look::Elsewhere) { elsewhere + 1 } else { 0 };
                 again = matches!(look, Look::More) || (1..engine.gates.len()).contains(&elsewhere);

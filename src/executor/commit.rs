@@ -4,15 +4,12 @@
 //! A commit of unknown outcome is resolved by reading, never by repeating.
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use workflow_core::env::Env as _;
-use workflow_core::store::{Committed, Lane, Then, Turn, TurnOutcome};
+use workflow_core::store::{Committed, Then, Turn, TurnOutcome};
 use workflow_core::{ExecutorId, StoreError, Timestamp};
 
 use super::life::Life;
@@ -27,10 +24,6 @@ const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// The most payload bytes of a turn that its driver writes itself.
 const MAX_LONE_BYTES: usize = 64 * 1024;
-
-/// A commit on the lane of a driver's thread, and then the lane and what the turn came to. To be polled in the thread's
-/// own runtime.
-pub(crate) type Lone = Pin<Box<dyn Future<Output = (Box<dyn Lane>, Option<(Tag, CommitAnswer)>)>>>;
 
 /// The drivers' way to the store.
 pub(crate) struct Committer {
@@ -53,24 +46,15 @@ impl Committer {
         let _ = self.turns.send(turns);
     }
 
-    /// Has a lone turn written by its driver, on the lane of its thread: nobody else's thread has to wake for it, which for
-    /// a single run's serial steps takes as long as half a commit. Only while no batch is under way, which would soon be
-    /// followed by one that has room for it, and where one small statement does it. `None`, and `turns` as they were, for
-    /// what goes the way of all others.
-    pub(crate) fn lone(
-        &self,
-        shared: &Arc<Shared>,
-        lane: &mut Option<Box<dyn Lane>>,
-        turns: &mut Vec<Outgoing>,
-    ) -> Option<Lone> {
-        let [Outgoing { turn, .. }] = &turns[..] else { return None };
-        let busy = self.places.available_permits() < self.writers;
-        if busy || !turn.is_plain() || size(turn) > MAX_LONE_BYTES || seeded::is(Bug::AcknowledgeFirst) {
-            return None;
-        }
-        let lane = lane.take()?;
-        Some(Box::pin(lone(shared.clone(), lane, turns.pop()?)))
+    /// Whether no batch is under way, which would soon be followed by one that has room for more.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.places.available_permits() == self.writers
     }
+}
+
+/// Whether its driver may write it on its lane: where one small statement does it.
+pub(crate) fn fits_a_lane(turn: &Turn) -> bool {
+    turn.is_plain() && size(turn) <= MAX_LONE_BYTES && !seeded::is(Bug::AcknowledgeFirst)
 }
 
 /// Takes turns as they come, until every driver is gone.
@@ -104,29 +88,6 @@ pub(crate) async fn run(shared: Arc<Shared>, mut turns: UnboundedReceiver<Vec<Ou
     }
 }
 
-/// Writes a turn on a lane. What goes wrong there is seen to in the application's runtime.
-async fn lone(
-    shared: Arc<Shared>,
-    mut lane: Box<dyn Lane>,
-    out: Outgoing,
-) -> (Box<dyn Lane>, Option<(Tag, CommitAnswer)>) {
-    let asked = shared.asked();
-    let error = match lane.commit(out.executor, &out.turn).await {
-        Ok(Some(committed)) => {
-            let outcome = committed.turns.first().copied().unwrap_or(TurnOutcome::NotOwned);
-            let answer = answer(outcome, committed.now, false);
-            done(&shared, &out.turn, outcome);
-            learn(&shared, asked, committed);
-            return (lane, Some((out.tag, answer)));
-        }
-        Ok(None) => None,
-        Err(error) => Some(error),
-    };
-    let env = shared.env.clone();
-    env.spawn(Box::pin(async move { commit(&shared, vec![out], error).await }));
-    (lane, None)
-}
-
 fn size(turn: &Turn) -> usize {
     let entries: usize = turn.entries.iter().map(|fact| fact.payload.bytes.len() + 100).sum();
     let starts: usize = turn.starts.iter().map(|run| run.input.bytes.len() + 300).sum();
@@ -138,7 +99,7 @@ fn size(turn: &Turn) -> usize {
 }
 
 /// Writes a batch, and tells the drivers. `failed` is what a first try came to.
-async fn commit(shared: &Shared, mut batch: Vec<Outgoing>, failed: Option<StoreError>) {
+pub(crate) async fn commit(shared: &Shared, mut batch: Vec<Outgoing>, failed: Option<StoreError>) {
     let life = &*shared.commits.life;
     let executor = life.executor();
     batch.retain(|out| out.executor == executor);
@@ -186,7 +147,7 @@ async fn write(
         let take = if alone { 1 } else { open.len() };
         let now: Vec<usize> = open[..take].to_vec();
         let batch: Vec<Turn> = now.iter().map(|&i| turns[i].clone()).collect();
-        let asked = shared.asked();
+        let asked = shared.asked(executor);
         let tried = match failed.take() {
             Some(error) => Err(error),
             None => shared.env.store.commit(executor, seeded::batch(&batch)).await,

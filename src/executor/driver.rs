@@ -13,12 +13,14 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use workflow_core::env::Env as _;
 use workflow_core::env::Notice;
 use workflow_core::replay::{Next, refuse};
-use workflow_core::store::{ClaimedRun, Lane, Mail, Message, Then, Turn, Wake};
+use workflow_core::store::{ClaimedRun, CreateOutcome, Created, Lane, Mail, Message, Then, Turn, Wake};
 use workflow_core::{ExecutorId, RunId, Timestamp};
 
 use super::awake::Awake;
-use super::commit::Lone;
+use super::begun;
+use super::commit::fits_a_lane;
 use super::gate::Hold;
+use super::lone::{self, Creation, Lone};
 use super::resident::{self, Resident};
 use super::shared::{Closing, CommitAnswer, Msg, Outgoing, Shared, Tag};
 use crate::seeded::{self, Bug};
@@ -47,7 +49,7 @@ pub(crate) struct Driver {
     out: Vec<Outgoing>,
     /// The thread's own way to the store, unless it is in use.
     lane: Option<Box<dyn Lane>>,
-    /// A commit on it, since when, and until when it is waited for awake.
+    /// A call on it, since when, and until when it is waited for awake.
     lone: Option<(Lone, Instant, Option<Instant>)>,
     awake: Awake,
     /// Nothing new begins any more.
@@ -105,11 +107,11 @@ impl Driver {
         };
         tokio::select! {
             biased;
-            ((lane, answer), since) = lone => {
+            ((lane, msg), since) = lone => {
                 self.lone = None;
                 self.awake.took(clock.local().saturating_duration_since(since));
                 self.lane = Some(lane);
-                Some(Msg::Committed(answer.into_iter().collect()))
+                Some(msg)
             }
             msg = messages.recv() => Some(msg.unwrap_or(Msg::Stop)),
             () = passed => None,
@@ -148,6 +150,8 @@ impl Driver {
     fn handle(&mut self, msg: Msg) {
         match msg {
             Msg::Load(run, executor, hold) => self.take_up(*run, executor, hold),
+            Msg::Create(creation) => self.create(creation),
+            Msg::Created(creation, since) => self.created(*creation, since),
             Msg::Committed(answers) => answers.into_iter().for_each(|(tag, answer)| self.committed(tag, answer)),
             Msg::Mail(mail) => mail.into_iter().for_each(|mail| self.deliver(mail)),
             Msg::Notice(tag, notice) => {
@@ -200,17 +204,45 @@ impl Driver {
 
     /// Has the turns of this pass written.
     fn send_out(&mut self) {
-        if self.lone.is_none()
-            && let Some(lone) = self.shared.commits.lone(&self.shared, &mut self.lane, &mut self.out)
+        if let [out] = &self.out[..]
+            && fits_a_lane(&out.turn)
+            && let Some(lane) = self.free_lane()
+            && let Some(out) = self.out.pop()
         {
-            let now = self.shared.clock.local();
-            // Others that are active have use for the processor.
-            let awake = if self.shared.is_alone() { self.awake.time() } else { None };
-            self.lone = Some((lone, now, awake.map(|time| now + time)));
+            self.begin_lone(lone::write(self.shared.clone(), lane, out));
         }
         if !self.out.is_empty() {
             self.shared.commits.send(std::mem::take(&mut self.out));
         }
+    }
+
+    /// The thread's own way to the store, if it is free and nobody else writes just now.
+    fn free_lane(&mut self) -> Option<Box<dyn Lane>> {
+        if self.lone.is_none() && self.shared.commits.is_idle() { self.lane.take() } else { None }
+    }
+
+    fn begin_lone(&mut self, lone: Lone) {
+        let now = self.shared.clock.local();
+        // Others that are active have use for the processor.
+        let awake = if self.shared.is_alone() { self.awake.time() } else { None };
+        self.lone = Some((lone, now, awake.map(|time| now + time)));
+    }
+
+    fn create(&mut self, creation: Box<Creation>) {
+        match self.free_lane().filter(|_| !self.closing) {
+            Some(lane) => self.begin_lone(lone::create(lane, creation)),
+            None => creation.take_the_other_way(),
+        }
+    }
+
+    fn created(&mut self, creation: Creation, since: Option<Timestamp>) {
+        let Some(created_at) = since else { return creation.take_the_other_way() };
+        let (executor, hold) = creation.place;
+        let created = Created { id: creation.run.id, owned: true, created_at };
+        self.shared.resident.fetch_add(1, Ordering::AcqRel);
+        self.take_up(begun(creation.run, created_at), executor, hold);
+        // Nobody waits any more when the caller was dropped.
+        let _ = creation.reply.send(Ok(CreateOutcome::Created(created)));
     }
 
     fn take_up(&mut self, run: ClaimedRun, executor: ExecutorId, hold: Hold) {
@@ -486,9 +518,10 @@ impl Driver {
             runs.retain(|run| !writing.contains(run));
             let _ = left.send(runs);
         }
-        if self.runs.is_empty() {
+        // A run may be on its way to us.
+        if self.runs.is_empty() && self.lone.is_none() {
             self.drop_all();
-            (self.lone, self.lane) = (None, None);
+            self.lane = None;
             if let Some(closing) = self.closed.take() {
                 let _ = closing.done.send(());
             }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 use workflow_core::Timestamp;
+use workflow_core::env::Env as _;
 use workflow_core::store::Wakeup;
 
 use super::clock::StoreClock;
@@ -36,6 +37,8 @@ pub(crate) struct Engine {
     /// When the lease of another executor runs out, as far as is known.
     pub(crate) expiry: Mutex<Option<Timestamp>>,
     pub(crate) turn: AtomicUsize,
+    /// Held while a claim is under way.
+    pub(crate) claims: tokio::sync::Mutex<()>,
     pub(crate) closing: AtomicBool,
     pub(crate) closed: watch::Sender<bool>,
 }
@@ -194,10 +197,16 @@ impl Engine {
             let (done, end) = tokio::sync::oneshot::channel();
             self.shared.tell(driver, Msg::Close(Closing { left: Some(left), done }));
             let runs = runs.await.unwrap_or_default();
-            if !runs.is_empty()
-                && let Err(error) = self.shared.env.store.hand_over(self.life.executor(), &runs).await
-            {
-                tracing::debug!(%error, "runs weren't handed over early: they are with the rest");
+            if !runs.is_empty() {
+                // A claim of ours that is under way would take them back.
+                drop(self.claims.lock().await);
+                let (store, executor) = (self.shared.env.store.clone(), self.life.executor());
+                // Not waited for: what it doesn't come to is handed over with the rest.
+                self.shared.env.spawn(Box::pin(async move {
+                    if let Err(error) = store.hand_over(executor, &runs).await {
+                        tracing::debug!(%error, "runs weren't handed over early");
+                    }
+                }));
             }
             let _ = end.await;
         });

@@ -49,7 +49,7 @@ async fn beat(engine: &Arc<Engine>, alive_since: &mut Instant) -> Beat {
         }
     }
     let executor = engine.life.executor();
-    let asked = engine.shared.asked();
+    let asked = engine.shared.asked(executor);
     match engine.shared.env.store.heartbeat(executor, engine.lease).await {
         Ok(beat) => {
             *alive_since = asked.at;
@@ -96,19 +96,17 @@ pub(crate) async fn reassure(engine: Arc<Engine>) {
         let wanted = pace.wants(notice, shared.env.store.notice()).map(|wanted| wanted.min(engine.lease));
         if let Some(less) = wanted.filter(|wanted| *wanted < notice) {
             // From now on less can be relied on.
-            shared.term.set_notice(shared.clock.local(), Some(less));
+            shared.term.set_notice(executor, shared.clock.local(), Some(less));
         }
-        let mut asked = shared.asked();
+        let mut asked = shared.asked(executor);
         match shared.env.store.lease_left(executor, wanted).await {
             Ok(left) => {
                 delay = Duration::from_millis(5);
                 pace.took(shared.clock.local().saturating_duration_since(asked.at), notice);
-                if let Some(more) = wanted.filter(|wanted| *wanted > notice)
-                    && executor == engine.life.executor()
-                {
+                if let Some(more) = wanted.filter(|wanted| *wanted > notice) {
                     tracing::debug!(notice = ?more, "the database answers slowly: the lease ends early with more notice");
                     let notice = (more < engine.lease).then_some(more);
-                    shared.term.set_notice(shared.clock.local(), notice);
+                    shared.term.set_notice(executor, shared.clock.local(), notice);
                     asked = asked.for_notice(notice);
                 }
                 shared.term.renewed(asked, left);
@@ -197,7 +195,7 @@ async fn rebirth(engine: &Arc<Engine>) -> Instant {
         match store.register(next, &engine.name, engine.lease).await {
             Ok(now) => {
                 engine.shared.clock.learn(now);
-                engine.shared.term.begin(sent, engine.lease, store.notice());
+                engine.shared.term.begin(next, sent, engine.lease, store.notice());
                 engine.life.begin(next);
                 engine.look_for_work();
                 return sent;

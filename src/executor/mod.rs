@@ -18,6 +18,7 @@ mod env;
 mod gate;
 mod lease;
 mod life;
+mod lone;
 mod mail;
 mod options;
 mod resident;
@@ -52,6 +53,7 @@ use env::ProcessEnv;
 use gate::Gate;
 pub(crate) use gate::Hold;
 use life::Life;
+pub(crate) use lone::{Creation, Reply};
 use shared::{Msg, Shared};
 use term::Term;
 use watchdog::Watchdog;
@@ -137,6 +139,7 @@ impl Executor {
             clock: Arc::new(StoreClock::new(now, options.local)),
             gates: gates.iter().map(|gate| (gate.name.clone(), gate.clone())).collect::<HashMap<_, _>>(),
             linger: options.linger,
+            has_lanes: store.lane().is_some(),
             awake: options.awake,
             term: Term::new(sent),
             doubted: Notify::new(),
@@ -152,7 +155,7 @@ impl Executor {
             stays: AtomicU64::new(0),
             watchdog: Watchdog::new(options.drivers),
         });
-        shared.term.begin(sent, options.lease, store.notice());
+        shared.term.begin(executor, sent, options.lease, store.notice());
         let start = match options.local {
             Local::Machine => thread::start_thread,
             Local::Runtime => thread::start_task,
@@ -181,6 +184,7 @@ impl Executor {
             due: Mutex::default(),
             expiry: Mutex::new(None),
             turn: AtomicUsize::new(0),
+            claims: tokio::sync::Mutex::new(()),
             closing: AtomicBool::new(false),
             closed: watch::Sender::new(false),
         });
@@ -292,19 +296,23 @@ impl Engine {
 
     /// Begins a run that was created as owned.
     pub(crate) fn begin(&self, run: NewRun, (executor, hold): (ExecutorId, Hold), created_at: Timestamp) {
-        let run = ClaimedRun {
-            id: run.id,
-            workflow: run.workflow,
-            version: run.version,
-            queue: run.queue,
-            input: run.input,
-            parent: run.parent,
-            depth: run.depth,
-            created_at,
-            mail: 0,
-            journal: Ok(Vec::new()),
-            inbox: Vec::new(),
-        };
-        self.shared.load(run, executor, hold);
+        self.shared.load(begun(run, created_at), executor, hold);
+    }
+}
+
+/// A run that was created as owned, as if it had been claimed.
+fn begun(run: NewRun, created_at: Timestamp) -> ClaimedRun {
+    ClaimedRun {
+        id: run.id,
+        workflow: run.workflow,
+        version: run.version,
+        queue: run.queue,
+        input: run.input,
+        parent: run.parent,
+        depth: run.depth,
+        created_at,
+        mail: 0,
+        journal: Ok(Vec::new()),
+        inbox: Vec::new(),
     }
 }

@@ -66,7 +66,7 @@ impl Writer<'_> {
             tracing::warn!(%error, code, "the database refuses every commit");
             return Ok(Vec::new());
         }
-        let asked = self.shared.asked();
+        let asked = self.shared.asked(self.executor);
         match store.commit(self.executor, std::slice::from_ref(turn)).await {
             Err(again) if again.code() == code => {}
             Ok(committed) => {

@@ -15,6 +15,7 @@ use super::commit::Committer;
 use super::ends::Ends;
 use super::env::ProcessEnv;
 use super::gate::{Gate, Hold, Waiter};
+use super::lone::Creation;
 use super::options::Registry;
 use super::term::{Asked, Term};
 use super::watchdog::Watchdog;
@@ -31,6 +32,10 @@ pub(crate) struct Tag {
 pub(crate) enum Msg {
     /// Take a run up that was claimed in this life of the executor; its place in its queue is taken.
     Load(Box<ClaimedRun>, ExecutorId, Hold),
+    /// Create a run, and begin it.
+    Create(Box<Creation>),
+    /// It is ours since then; `None` when it has to be created with others.
+    Created(Box<Creation>, Option<Timestamp>),
     /// Turns were committed or refused.
     Committed(Vec<(Tag, CommitAnswer)>),
     /// Messages for runs that may be here.
@@ -84,6 +89,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<StoreClock>,
     pub(crate) gates: HashMap<String, Arc<Gate>>,
     pub(crate) linger: Duration,
+    /// Whether drivers have a way to the store of their own.
+    pub(crate) has_lanes: bool,
     /// For how long a driver stays awake for a lone commit.
     pub(crate) awake: Duration,
     /// Until when the lease lasts for certain.
@@ -110,9 +117,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// A call to the store is about to be sent.
-    pub(crate) fn asked(&self) -> Asked {
-        self.term.asked(self.clock.local())
+    /// A call to the store for this executor is about to be sent.
+    pub(crate) fn asked(&self, executor: ExecutorId) -> Asked {
+        self.term.asked(executor, self.clock.local())
     }
 
     /// Whether the lease may have run out: a process that was frozen or is cut off must begin nothing before it knows.
@@ -136,6 +143,15 @@ impl Shared {
     /// Whether no more than one run in memory is active.
     pub(crate) fn is_alone(&self) -> bool {
         self.resident.load(Ordering::Acquire) <= self.idle.load(Ordering::Acquire) + 1
+    }
+
+    /// Has a run created: by its driver where that has little to do, such as to forget the run that has just ended.
+    pub(crate) fn create(&self, creation: Creation) {
+        if self.has_lanes && self.is_alone() && self.commits.is_idle() && !seeded::is(Bug::AcknowledgedInvoke) {
+            self.tell(self.driver_of(creation.run.id), Msg::Create(Box::new(creation)));
+        } else {
+            creation.take_the_other_way();
+        }
     }
 
     /// The driver of a run.

@@ -3,14 +3,16 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use workflow_core::ExecutorId;
+
 /// What is known of the lease.
 #[derive(Debug)]
 pub(crate) struct Term(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// The how-manieth life of the executor it is.
-    life: u64,
+    /// Whose lease it is.
+    executor: ExecutorId,
     /// For how long the lease lasts for certain once it is known to, if not to its end.
     notice: Option<Duration>,
     until: Instant,
@@ -20,7 +22,7 @@ struct State {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked {
     pub(crate) at: Instant,
-    life: u64,
+    executor: ExecutorId,
     notice: Option<Duration>,
 }
 
@@ -34,27 +36,24 @@ impl Asked {
 impl Term {
     /// Nothing is known yet.
     pub(crate) fn new(now: Instant) -> Self {
-        Self(Mutex::new(State { life: 0, notice: None, until: now }))
+        Self(Mutex::new(State { executor: ExecutorId(uuid::Uuid::nil()), notice: None, until: now }))
     }
 
     /// A life begins with a call that was sent at `sent`, with such a lease and notice.
-    pub(crate) fn begin(&self, sent: Instant, lease: Duration, notice: Option<Duration>) {
-        let mut state = self.lock();
-        let life = state.life + 1;
-        *state = State { life, notice, until: end(sent, least([Some(lease), notice])) };
+    pub(crate) fn begin(&self, executor: ExecutorId, sent: Instant, lease: Duration, notice: Option<Duration>) {
+        *self.lock() = State { executor, notice, until: end(sent, least([Some(lease), notice])) };
     }
 
-    /// A call is about to be sent.
-    pub(crate) fn asked(&self, now: Instant) -> Asked {
-        let state = self.lock();
-        Asked { at: now, life: state.life, notice: state.notice }
+    /// A call for this executor is about to be sent.
+    pub(crate) fn asked(&self, executor: ExecutorId, now: Instant) -> Asked {
+        Asked { at: now, executor, notice: self.lock().notice }
     }
 
     /// The call told that the lease lasts until `left` from then, unless it is ended with notice: with that of the time of the
     /// call, as what is longer wasn't agreed on yet. What was promised before still holds.
     pub(crate) fn renewed(&self, asked: Asked, left: Duration) {
         let mut state = self.lock();
-        if asked.life == state.life {
+        if asked.executor == state.executor {
             let rest = least([Some(left), asked.notice, state.notice]);
             state.until = state.until.max(end(asked.at, rest));
         }
@@ -64,9 +63,12 @@ impl Term {
         self.lock().notice
     }
 
-    /// From now on the lease is ended with this notice, if at all before its end.
-    pub(crate) fn set_notice(&self, now: Instant, notice: Option<Duration>) {
+    /// From now on the lease of this executor is ended with this notice, if at all before its end.
+    pub(crate) fn set_notice(&self, executor: ExecutorId, now: Instant, notice: Option<Duration>) {
         let mut state = self.lock();
+        if state.executor != executor {
+            return;
+        }
         if let Some(notice) = notice.filter(|less| state.notice.is_none_or(|old| *less < old)) {
             state.until = state.until.min(end(now, notice));
         }
@@ -97,6 +99,8 @@ fn end(sent: Instant, lease: Duration) -> Instant {
 mod tests {
     use super::*;
 
+    const ONE: ExecutorId = ExecutorId(uuid::Uuid::from_u128(1));
+    const TWO: ExecutorId = ExecutorId(uuid::Uuid::from_u128(2));
     const MS: Duration = Duration::from_millis(1);
     const LEASE: Duration = Duration::from_secs(5);
 
@@ -104,18 +108,18 @@ mod tests {
     fn an_answer_counts_from_its_question_with_the_notice_of_then() {
         let now = Instant::now();
         let term = Term::new(now);
-        term.begin(now, LEASE, Some(MS * 60));
+        term.begin(ONE, now, LEASE, Some(MS * 60));
         assert_eq!(term.rest(now), MS * 60);
-        let early = term.asked(now + MS * 10);
-        let later = term.asked(now + MS * 20).for_notice(Some(MS * 240));
-        term.set_notice(now + MS * 30, Some(MS * 240));
+        let early = term.asked(ONE, now + MS * 10);
+        let later = term.asked(ONE, now + MS * 20).for_notice(Some(MS * 240));
+        term.set_notice(ONE, now + MS * 30, Some(MS * 240));
         term.renewed(later, LEASE);
         assert_eq!(term.rest(now), MS * 260);
         // More notice wasn't agreed on when it was asked.
         let other = Term::new(now);
-        other.begin(now, LEASE, Some(MS * 60));
-        let asked = other.asked(now + MS * 10);
-        other.set_notice(now + MS * 30, Some(MS * 240));
+        other.begin(ONE, now, LEASE, Some(MS * 60));
+        let asked = other.asked(ONE, now + MS * 10);
+        other.set_notice(ONE, now + MS * 30, Some(MS * 240));
         other.renewed(asked, LEASE);
         assert_eq!(other.rest(now), MS * 70);
         term.renewed(early, LEASE);
@@ -126,10 +130,10 @@ mod tests {
     fn less_notice_shortens_what_can_be_relied_on() {
         let now = Instant::now();
         let term = Term::new(now);
-        term.begin(now, LEASE, None);
+        term.begin(ONE, now, LEASE, None);
         assert_eq!(term.rest(now), LEASE);
-        let asked = term.asked(now);
-        term.set_notice(now, Some(MS * 60));
+        let asked = term.asked(ONE, now);
+        term.set_notice(ONE, now, Some(MS * 60));
         term.renewed(asked, LEASE);
         assert_eq!(term.rest(now), MS * 60);
     }
@@ -138,12 +142,13 @@ mod tests {
     fn an_answer_to_an_earlier_life_says_nothing_of_this_one() {
         let now = Instant::now();
         let term = Term::new(now);
-        term.begin(now, LEASE, None);
-        let asked = term.asked(now + MS);
-        term.begin(now, MS * 100, None);
+        term.begin(ONE, now, LEASE, None);
+        let asked = term.asked(ONE, now + MS);
+        term.begin(TWO, now, MS * 100, None);
         term.renewed(asked, LEASE);
-        assert_eq!(term.rest(now), MS * 100);
-        term.begin(now, Duration::MAX, None);
+        term.set_notice(ONE, now, Some(MS));
+        assert_eq!((term.rest(now), term.notice()), (MS * 100, None));
+        term.begin(ONE, now, Duration::MAX, None);
         assert!(term.rest(now) >= LEASE);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
-use workflow::postgres::PgStore;
+use workflow::postgres::{PgOptions, PgStore};
 use workflow::prelude::*;
 use workflow::{Client, Store};
 use workflow_testserver::{Options, Server, test_database};
@@ -13,6 +13,10 @@ use crate::support::{login, run_sql, soon, until};
 
 /// The last statement of a session that wrote a lone step, which goes on a driver's lane.
 const LANES: &str = "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%Adds one entry%' \
+     AND pid <> pg_backend_pid()";
+
+/// The same of one that did nothing since it ended a run.
+const ENDED: &str = "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%Ends one run%' \
      AND pid <> pg_backend_pid()";
 
 /// What the steps may use: a connection that isn't the executor's.
@@ -114,8 +118,31 @@ async fn a_shutdown_closes_lanes() {
     let executor = start(store.clone(), Outside(database.url().to_owned())).await;
     let run = executor.client().invoke(plain_steps, 20).await.expect("invokes");
     soon("result", run.result()).await.expect("completes");
+    assert_eq!(outside.count(&format!("SELECT count(*) {ENDED}")).await, 1, "it ended on a lane");
     executor.shutdown().await.expect("shuts down");
     // The store is in use still, by a client.
     Client::new(store.clone()).status(run.id()).await.expect("is there");
-    until("the lanes are closed", async || outside.count(&format!("SELECT count(*) {LANES}")).await == 0).await;
+    until("the lanes are closed", async || outside.count(&format!("SELECT count(*) {ENDED}")).await == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lone_run_needs_no_connection_of_the_pool() {
+    let database = test_database().await.expect("a database");
+    let options = PgOptions::new(database.url()).pool_size(1);
+    let store = Arc::new(PgStore::connect_with(options).await.expect("connects"));
+    let executor = start(store.clone(), Outside(database.url().to_owned())).await;
+    let held = store.pool().acquire().await.expect("it is free");
+    for n in 0..3 {
+        let run = soon("invoke", executor.client().invoke(plain_steps, 5).id(format!("run {n}")).into_future())
+            .await
+            .expect("invokes");
+        assert_eq!(soon("result", run.result()).await.expect("completes"), 5);
+    }
+    drop(held);
+    // What stands in the way is found out with others.
+    let again = executor.client().invoke(plain_steps, 5).id("run 0").await.expect("attaches");
+    assert_eq!(soon("result", again.result()).await.expect("completes"), 5);
+    let error = executor.client().invoke(plain_steps, 6).id("run 0").await.expect_err("another input");
+    assert_eq!(error.code(), "ID_CONFLICT");
+    executor.shutdown().await.expect("shuts down");
 }

@@ -183,7 +183,7 @@ fn hang_up(turns: &[Turn]) -> bool {
     turns.iter().any(|turn| matches!(turn.then, Then::HangUp { .. }))
 }
 
-/// A lane of the store, on which commits fail as they do in the store.
+/// A lane of the store, on which calls fail as they do in the store.
 struct FaultyLane {
     inner: Box<dyn Lane>,
     faults: Arc<Faults>,
@@ -200,6 +200,10 @@ impl Lane for FaultyLane {
     async fn commit(&mut self, executor: ExecutorId, turn: &Turn) -> Result<Option<Committed>, StoreError> {
         let hangs_up = hang_up(std::slice::from_ref(turn));
         self.faults.judged(Call::Commit, hangs_up, self.inner.commit(executor, turn)).await
+    }
+
+    async fn create(&mut self, run: &NewRun) -> Result<Option<Timestamp>, StoreError> {
+        self.faults.judged(Call::Create, false, self.inner.create(run)).await
     }
 }
 

@@ -118,6 +118,13 @@ impl PgStore {
         if turns.iter().all(|turn| only_adds(turn)) {
             return add_entries(conn, executor, slot.number, turns).await;
         }
+        if let [turn] = turns
+            && let Some(time) = end_run(conn, executor, slot.number, turn).await?
+        {
+            let mut wakes = Wakes::default();
+            wakes.ended(turn.run.0);
+            return Ok(Try::Done { time, mail: Vec::new(), wakes });
+        }
         let mut messages: Vec<_> = turns.iter().flat_map(|turn| &turn.sends).map(Outgoing::message).collect();
         Batch { executor, slot: slot.number, turns, messages: &mut messages, fenced: None }.write(conn, commit).await
     }
@@ -199,6 +206,23 @@ async fn add_entry(
 ) -> Result<Option<Time>, StoreError> {
     let query = sqlx::query(seeded::sql(sql::COMMIT_ENTRY)).bind(executor.0).bind(slot).bind(not_before(&[turn]));
     let query = bind_entry(query, turn.run.0, turn.position, fact)?.bind(ENTRY_VERSION);
+    let rows = query.fetch_all(conn).await.map_err(commit)?;
+    rows.first().map(Time::read).transpose().map_err(commit)
+}
+
+/// `None`, and nothing written, for a turn that is more than an end, and for a reason that [`Batch::write`] finds out.
+async fn end_run(
+    conn: &mut PgConnection,
+    executor: ExecutorId,
+    slot: i16,
+    turn: &Turn,
+) -> Result<Option<Time>, StoreError> {
+    let Then::Finish { status, output } = &turn.then else { return Ok(None) };
+    if !turn.entries.is_empty() || !turn.sends.is_empty() {
+        return Ok(None);
+    }
+    let query = sqlx::query(seeded::sql(sql::END_RUN)).bind(executor.0).bind(slot).bind(turn.run.0);
+    let query = query.bind(not_before(&[turn])).bind(status.as_str()).bind(output.codec).bind(&output.bytes[..]);
     let rows = query.fetch_all(conn).await.map_err(commit)?;
     rows.first().map(Time::read).transpose().map_err(commit)
 }

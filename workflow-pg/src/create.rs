@@ -66,6 +66,36 @@ impl PgStore {
     }
 }
 
+impl PgStore {
+    /// Creates a run that has an owner, on this connection. `None`, and nothing written, for a reason that
+    /// [`Self::create_runs`] finds out.
+    pub(crate) async fn create_lone(
+        &self,
+        conn: &mut PgConnection,
+        run: &NewRun,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let Some(owner) = run.owner.filter(|_| run.delay.is_none() && run.parent.is_none()) else { return Ok(None) };
+        let slot = self.slots().take();
+        let rows = sqlx::query(sql::CREATE_RUN)
+            .bind(run.id.0)
+            .bind(&run.workflow[..])
+            .bind(run.version)
+            .bind(&run.queue[..])
+            .bind(run.input.codec)
+            .bind(&run.input.bytes[..])
+            .bind(&run.input_digest[..])
+            .bind(run.invoke_id.as_deref())
+            .bind(run.depth)
+            .bind(micros(run.retain))
+            .bind(owner.0)
+            .bind(slot.number)
+            .fetch_all(conn)
+            .await
+            .map_err(commit)?;
+        rows.first().map(|row| row.try_get("created_at")).transpose().map_err(commit)
+    }
+}
+
 /// Creates the children of a batch whose fence has been held since `now`. One that exists is left as it is.
 pub(crate) async fn start_children(
     conn: &mut PgConnection,

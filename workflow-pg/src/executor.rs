@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
+use sqlx::{Executor, PgConnection, PgPool, Row, SqlSafeStr};
 use uuid::Uuid;
-use workflow_core::store::{Heartbeat, Rescued};
+use workflow_core::store::{Heartbeat, Rescued, Wakeup};
 use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
 
 use crate::error::{commit, work};
@@ -41,6 +41,8 @@ impl PgStore {
             row.try_get("now").map_err(commit)
         })
         .await?;
+        let leases = self.leases().clone();
+        tokio::spawn(async move { prepare(&leases).await });
         if let Some(key) = self.presence().and_then(Presence::key_if_held) {
             if presence.is_none() {
                 // It came to be held while the row was written, and didn't find it.
@@ -103,7 +105,13 @@ impl PgStore {
                 let query = sqlx::query(sql::HAND_OVER).bind(executor.0).bind(&ids);
                 query.fetch_all(&mut *conn).await.map_err(commit)
             })
-            .await?;
+            .await
+            .inspect_err(|_| {
+                // It may have been done all the same.
+                let mut wakes = Wakes::default();
+                wakes.add(Wakeup::Lost);
+                self.ring(wakes);
+            })?;
             let mut wakes = Wakes::default();
             for row in &rows {
                 wakes.ready(row.try_get("queue").map_err(work)?);
@@ -121,7 +129,7 @@ impl PgStore {
         let mut rescued = Rescued::default();
         // The first of its runs in the transaction that ends it: whoever takes them doesn't wait for a second one.
         let rows = retry(async || {
-            let mut tx = self.begin_on(self.leases()).await?;
+            let mut tx = self.begin_for_leases().await?;
             fence_off(&mut tx, executor, "closed").await?;
             let rows = take_over(&mut tx, i32::MAX, CHUNK, Some(executor)).await.map_err(work)?;
             end(tx).await?;
@@ -176,7 +184,7 @@ impl PgStore {
     }
 
     async fn end_dead(&self, executor: ExecutorId) -> Result<bool, StoreError> {
-        let mut tx = self.begin_on(self.leases()).await?;
+        let mut tx = self.begin_for_leases().await?;
         let ended = fence_off(&mut tx, executor, "dead").await?;
         end(tx).await?;
         Ok(ended)
@@ -240,4 +248,15 @@ async fn take_over(
 ) -> Result<Vec<PgRow>, sqlx::Error> {
     let query = sqlx::query(seeded::sql(sql::TAKE_OVER)).bind(max_crashes).bind(limit(most)).bind(only.map(|e| e.0));
     query.fetch_all(conn).await
+}
+
+/// Prepares what runs wait for when an executor ends: that takes as long as the statements themselves. Behind everybody's
+/// back: whoever needs one before is no worse off.
+async fn prepare(leases: &PgPool) {
+    let Ok(mut conn) = leases.acquire().await else { return };
+    for statement in [sql::HAND_OVER, sql::LOCK_WRITERS, sql::END_EXECUTOR, sql::TAKE_OVER] {
+        if let Err(error) = conn.prepare(seeded::sql(statement).into_sql_str()).await {
+            tracing::debug!(%error, "a statement can't be prepared");
+        }
+    }
 }

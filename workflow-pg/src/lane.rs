@@ -1,4 +1,4 @@
-//! A connection of a driver's thread, for its lone turns.
+//! A connection of a driver's thread, for its lone turns and new runs.
 //!
 //! A pool's connections wake whichever thread of the application's runtime watches its sockets, and that one has to wake the
 //! thread that waits for the answer: on a machine with few cores that takes half as long as the commit.
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use sqlx::{Connection, Executor, PgConnection};
-use workflow_core::store::{Committed, Lane, Turn};
-use workflow_core::{ExecutorId, StoreError};
+use workflow_core::store::{Committed, Lane, NewRun, Turn};
+use workflow_core::{ExecutorId, StoreError, Timestamp};
 
 use crate::connect::TRUSTED_IDLE;
 use crate::error;
@@ -54,6 +54,13 @@ impl PgLane {
     fn keep(&mut self, conn: PgConnection) {
         self.conn = Some((conn, Instant::now()));
     }
+
+    /// Whatever else went wrong, the connection answered.
+    fn keep_if_it_answered<T>(&mut self, conn: PgConnection, answer: &Result<T, StoreError>) {
+        if !matches!(answer, Err(StoreError::Unknown(_) | StoreError::Unavailable(_))) {
+            self.keep(conn);
+        }
+    }
 }
 
 #[async_trait]
@@ -61,10 +68,14 @@ impl Lane for PgLane {
     async fn commit(&mut self, executor: ExecutorId, turn: &Turn) -> Result<Option<Committed>, StoreError> {
         let mut conn = self.take().await?;
         let committed = self.store.commit_lone(&mut conn, executor, turn).await;
-        // Whatever else went wrong, the connection answered.
-        if !matches!(committed, Err(StoreError::Unknown(_) | StoreError::Unavailable(_))) {
-            self.keep(conn);
-        }
+        self.keep_if_it_answered(conn, &committed);
         committed
+    }
+
+    async fn create(&mut self, run: &NewRun) -> Result<Option<Timestamp>, StoreError> {
+        let mut conn = self.take().await?;
+        let created = self.store.create_lone(&mut conn, run).await;
+        self.keep_if_it_answered(conn, &created);
+        created
     }
 }

@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgPoolOptions;
-use sqlx::{AssertSqlSafe, Executor, PgConnection, PgPool, Postgres, SqlSafeStr, Transaction};
+use sqlx::{AssertSqlSafe, Executor, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 use workflow_core::StoreError;
 
 use crate::error;
 use crate::presence::Presence;
 use crate::store::PgStore;
-use crate::{seeded, sql};
 
 /// Without JIT: the planner takes the claim for expensive, and compiling it took 115 ms where running it takes 0.7 ms.
 /// Planned once: planning a batch's statement for its parameters takes 1 ms. And always by the indexes, row by row: a plan
@@ -105,22 +104,13 @@ pub(crate) fn lease_pool(pool: &PgPool, presence: Option<Arc<Presence>>) -> PgPo
             let presence = presence.clone();
             Box::pin(async move {
                 conn.execute(SESSION).await?;
-                if let Some(presence) = presence {
-                    presence.hold_as_well(conn).await?;
+                match presence {
+                    Some(presence) => presence.hold_as_well(conn).await,
+                    None => Ok(()),
                 }
-                prepare(conn).await;
-                Ok(())
             })
         })
         .connect_lazy_with((*pool.connect_options()).clone())
-}
-
-/// Prepares what runs wait for when an executor ends: that takes as long as the statements themselves.
-async fn prepare(conn: &mut PgConnection) {
-    for statement in [sql::HAND_OVER, sql::LOCK_WRITERS, sql::END_EXECUTOR, sql::TAKE_OVER] {
-        // Before the tables are there it can't be prepared, which whoever uses it says better.
-        let _ = conn.prepare(seeded::sql(statement).into_sql_str()).await;
-    }
 }
 
 /// A connection of the pool.
@@ -132,6 +122,13 @@ impl PgStore {
     /// A transaction with our time limits. Dropping it rolls back.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
         self.begin_on(self.pool()).await
+    }
+
+    /// A transaction for leases, each of whose statements sees what was committed before it, whatever the default is: it waits
+    /// for locks, and goes on with what those who held them have written.
+    pub(crate) async fn begin_for_leases(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+        let begin = self.limits().begin().replacen("BEGIN", "BEGIN ISOLATION LEVEL READ COMMITTED", 1);
+        begin_on(self.leases(), begin).await.map_err(error::connect)
     }
 
     /// A transaction whose statements are planned for their parameters.

@@ -106,7 +106,6 @@ pub(crate) async fn end(tx: &mut SqliteConnection, executors: &[ExecutorId], now
     Ok(())
 }
 
-/// To be called by its owner alone: an executor that was rescued owns nothing.
 pub(crate) async fn hand_over(
     connection: &mut SqliteConnection,
     executor: ExecutorId,
@@ -115,9 +114,9 @@ pub(crate) async fn hand_over(
     wakes: &mut Wakes,
 ) -> Result<u64, StoreError> {
     let mut handed = 0;
-    for run in runs {
-        let query = sqlx::query(sql::HAND_OVER_RUN).bind(executor.0).bind(now).bind(run.0);
-        if let Some(row) = query.fetch_optional(&mut *connection).await.map_err(error::statement)? {
+    for (sql, piece) in sql::GIVE_BACK.pieces(runs) {
+        let query = piece.iter().fold(sqlx::query(sql), |query, run| query.bind(run.0).bind(executor.0).bind(now));
+        for row in query.fetch_all(&mut *connection).await.map_err(error::statement)? {
             wakes.ready.insert(row.try_get(0).map_err(error::statement)?);
             handed += 1;
         }

@@ -105,7 +105,6 @@ statements! {
     FIRST_TAKEN = "first_taken";
     FORGET_EXECUTOR = "forget_executor";
     FORGET_THE_DEAD = "forget_the_dead";
-    HAND_OVER_RUN = "hand_over_run";
     HAND_OVER_RUNS = "hand_over_runs";
     INBOX_OF_RUN = "inbox_of_run";
     INSERT_EVENT = "insert_event";
@@ -147,6 +146,7 @@ many! {
     DROP_JOURNAL = "drop_journal";
     DROP_SUBSCRIPTIONS = "drop_subscriptions";
     FINISH = "finish";
+    GIVE_BACK = "give_back";
     HANG_UP = "hang_up";
     INSERT_ENTRIES = "insert_entries";
     INSERT_RUNS = "insert_runs";

@@ -276,4 +276,12 @@ pub trait Lane: Debug + Send {
     ///
     /// As [`Store::commit`].
     async fn commit(&mut self, executor: ExecutorId, turn: &Turn) -> Result<Option<Committed>, StoreError>;
+
+    /// Creates a run that its [owner](NewRun::owner) has from the start, as [`Store::create`] would; tells since when. `None`
+    /// when nothing was written, for a reason that [`Store::create`] finds out: it exists, say.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::create`]. Whatever it is, creating it again by [`Store::create`] tells what came of it.
+    async fn create(&mut self, run: &NewRun) -> Result<Option<Timestamp>, StoreError>;
 }

@@ -13,14 +13,12 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use workflow_core::env::Env as _;
 use workflow_core::env::Notice;
 use workflow_core::replay::{Next, refuse};
-use workflow_core::store::{ClaimedRun, CreateOutcome, Created, Lane, Mail, Message, Then, Turn, Wake};
+use workflow_core::store::{ClaimedRun, CreateOutcome, Created, Mail, Message, Then, Turn, Wake};
 use workflow_core::{ExecutorId, RunId, Timestamp};
 
-use super::awake::Awake;
 use super::begun;
-use super::commit::fits_a_lane;
 use super::gate::Hold;
-use super::lone::{self, Creation, Lone};
+use super::lone::{Creation, OwnLane};
 use super::resident::{self, Resident};
 use super::shared::{Closing, CommitAnswer, Msg, Outgoing, Shared, Tag};
 use crate::seeded::{self, Bug};
@@ -47,11 +45,7 @@ pub(crate) struct Driver {
     returning: BTreeMap<RunId, (ClaimedRun, ExecutorId, Hold)>,
     dirty: Vec<RunId>,
     out: Vec<Outgoing>,
-    /// The thread's own way to the store, unless it is in use.
-    lane: Option<Box<dyn Lane>>,
-    /// A call on it, since when, and until when it is waited for awake.
-    lone: Option<(Lone, Instant, Option<Instant>)>,
-    awake: Awake,
+    lane: OwnLane,
     /// Nothing new begins any more.
     closing: bool,
     closed: Option<Closing>,
@@ -59,9 +53,7 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(index: usize, shared: Arc<Shared>) -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            awake: Awake::new(shared.awake, processors),
             index,
             runs: HashMap::new(),
             timers: BTreeSet::new(),
@@ -70,8 +62,7 @@ impl Driver {
             returning: BTreeMap::new(),
             dirty: Vec::new(),
             out: Vec::new(),
-            lane: shared.env.store.lane(),
-            lone: None,
+            lane: OwnLane::new(&shared),
             closing: false,
             closed: None,
             shared,
@@ -89,30 +80,9 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
-        let clock = &self.shared.clock;
-        let lone = async {
-            match &mut self.lone {
-                Some((lone, since, awake_until)) => {
-                    while awake_until.is_some_and(|until| clock.local() < until) {
-                        tokio::select! {
-                            biased;
-                            done = &mut *lone => return (done, *since),
-                            () = tokio::task::yield_now() => std::thread::yield_now(),
-                        }
-                    }
-                    (lone.await, *since)
-                }
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
-            ((lane, msg), since) = lone => {
-                self.lone = None;
-                self.awake.took(clock.local().saturating_duration_since(since));
-                self.lane = Some(lane);
-                Some(msg)
-            }
+            msg = self.lane.next(&self.shared) => Some(msg),
             msg = messages.recv() => Some(msg.unwrap_or(Msg::Stop)),
             () = passed => None,
         }
@@ -150,7 +120,8 @@ impl Driver {
     fn handle(&mut self, msg: Msg) {
         match msg {
             Msg::Load(run, executor, hold) => self.take_up(*run, executor, hold),
-            Msg::Create(creation) => self.create(creation),
+            Msg::Create(creation) if self.closing => creation.take_the_other_way(),
+            Msg::Create(creation) => self.lane.create(&self.shared, creation),
             Msg::Created(creation, since) => self.created(*creation, since),
             Msg::Committed(answers) => answers.into_iter().for_each(|(tag, answer)| self.committed(tag, answer)),
             Msg::Mail(mail) => mail.into_iter().for_each(|mail| self.deliver(mail)),
@@ -204,34 +175,9 @@ impl Driver {
 
     /// Has the turns of this pass written.
     fn send_out(&mut self) {
-        if let [out] = &self.out[..]
-            && fits_a_lane(&out.turn)
-            && let Some(lane) = self.free_lane()
-            && let Some(out) = self.out.pop()
-        {
-            self.begin_lone(lone::write(self.shared.clone(), lane, out));
-        }
+        self.lane.write(&self.shared, &mut self.out);
         if !self.out.is_empty() {
             self.shared.commits.send(std::mem::take(&mut self.out));
-        }
-    }
-
-    /// The thread's own way to the store, if it is free and nobody else writes just now.
-    fn free_lane(&mut self) -> Option<Box<dyn Lane>> {
-        if self.lone.is_none() && self.shared.commits.is_idle() { self.lane.take() } else { None }
-    }
-
-    fn begin_lone(&mut self, lone: Lone) {
-        let now = self.shared.clock.local();
-        // Others that are active have use for the processor.
-        let awake = if self.shared.is_alone() { self.awake.time() } else { None };
-        self.lone = Some((lone, now, awake.map(|time| now + time)));
-    }
-
-    fn create(&mut self, creation: Box<Creation>) {
-        match self.free_lane().filter(|_| !self.closing) {
-            Some(lane) => self.begin_lone(lone::create(lane, creation)),
-            None => creation.take_the_other_way(),
         }
     }
 
@@ -519,9 +465,9 @@ impl Driver {
             let _ = left.send(runs);
         }
         // A run may be on its way to us.
-        if self.runs.is_empty() && self.lone.is_none() {
+        if self.runs.is_empty() && !self.lane.is_busy() {
             self.drop_all();
-            self.lane = None;
+            self.lane.close();
             if let Some(closing) = self.closed.take() {
                 let _ = closing.done.send(());
             }

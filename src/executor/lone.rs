@@ -6,18 +6,97 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use workflow_core::env::Env as _;
 use workflow_core::store::{CreateOutcome, Lane, NewRun, TurnOutcome};
 use workflow_core::{ExecutorId, StoreError};
 
-use super::commit::{answer, commit, done, learn};
+use super::awake::Awake;
+use super::commit::{answer, commit, done, fits_a_lane, learn};
 use super::gate::Hold;
 use super::shared::{Msg, Outgoing, Shared};
 
-/// A call on the lane of a driver's thread, and then the lane and what the driver is to be told. To be polled in the thread's
-/// own runtime.
-pub(crate) type Lone = Pin<Box<dyn Future<Output = (Box<dyn Lane>, Msg)>>>;
+/// A call on a lane, and then the lane and what the driver is to be told. To be polled in the thread's own runtime.
+type Call = Pin<Box<dyn Future<Output = (Box<dyn Lane>, Msg)>>>;
+
+/// The lane of a driver's thread, and what is under way on it.
+pub(crate) struct OwnLane {
+    /// Unless it is in use, or there is none.
+    lane: Option<Box<dyn Lane>>,
+    /// A call on it, since when, and until when it is waited for awake.
+    call: Option<(Call, Instant, Option<Instant>)>,
+    awake: Awake,
+}
+
+impl OwnLane {
+    pub(crate) fn new(shared: &Shared) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { lane: shared.env.store.lane(), call: None, awake: Awake::new(shared.awake, processors) }
+    }
+
+    /// Whether something is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.call.is_some()
+    }
+
+    /// Closes its connection, whatever is under way.
+    pub(crate) fn close(&mut self) {
+        (self.call, self.lane) = (None, None);
+    }
+
+    /// Resolves at the end of what is under way, with what the driver is to be told. May be dropped at any time.
+    pub(crate) async fn next(&mut self, shared: &Shared) -> Msg {
+        let clock = &shared.clock;
+        let Some((call, since, awake_until)) = &mut self.call else { return std::future::pending().await };
+        let end = loop {
+            if awake_until.is_none_or(|until| clock.local() >= until) {
+                break call.await;
+            }
+            tokio::select! {
+                biased;
+                end = &mut *call => break end,
+                () = tokio::task::yield_now() => std::thread::yield_now(),
+            }
+        };
+        self.awake.took(clock.local().saturating_duration_since(*since));
+        self.call = None;
+        let (lane, msg) = end;
+        self.lane = Some(lane);
+        msg
+    }
+
+    /// Has the last of `turns` written, if it is the only one and fits.
+    pub(crate) fn write(&mut self, shared: &Arc<Shared>, turns: &mut Vec<Outgoing>) {
+        if let [out] = &turns[..]
+            && fits_a_lane(&out.turn)
+            && let Some(lane) = self.free(shared)
+            && let Some(out) = turns.pop()
+        {
+            self.begin(shared, write(shared.clone(), lane, out));
+        }
+    }
+
+    /// Has a run created, here or with others.
+    pub(crate) fn create(&mut self, shared: &Shared, creation: Box<Creation>) {
+        match self.free(shared) {
+            Some(lane) => self.begin(shared, create(lane, creation)),
+            None => creation.take_the_other_way(),
+        }
+    }
+
+    /// The lane, if nobody else writes just now.
+    fn free(&mut self, shared: &Shared) -> Option<Box<dyn Lane>> {
+        if shared.commits.is_idle() { self.lane.take() } else { None }
+    }
+
+    fn begin(&mut self, shared: &Shared, call: Call) {
+        let now = shared.clock.local();
+        // Others that are active have use for the processor.
+        let awake = if shared.is_alone() { self.awake.time() } else { None };
+        self.call = Some((call, now, awake.map(|time| now + time)));
+    }
+}
 
 /// Who waits for what came of a new run.
 pub(crate) type Reply = tokio::sync::oneshot::Sender<Result<CreateOutcome, StoreError>>;
@@ -40,7 +119,7 @@ impl Creation {
 }
 
 /// Writes a turn. What goes wrong is seen to in the application's runtime.
-pub(crate) fn write(shared: Arc<Shared>, mut lane: Box<dyn Lane>, out: Outgoing) -> Lone {
+fn write(shared: Arc<Shared>, mut lane: Box<dyn Lane>, out: Outgoing) -> Call {
     Box::pin(async move {
         let asked = shared.asked(out.executor);
         let error = match lane.commit(out.executor, &out.turn).await {
@@ -61,7 +140,7 @@ pub(crate) fn write(shared: Arc<Shared>, mut lane: Box<dyn Lane>, out: Outgoing)
 }
 
 /// Creates a run.
-pub(crate) fn create(mut lane: Box<dyn Lane>, creation: Box<Creation>) -> Lone {
+fn create(mut lane: Box<dyn Lane>, creation: Box<Creation>) -> Call {
     Box::pin(async move {
         let since = match lane.create(&creation.run).await {
             Ok(since) => since,

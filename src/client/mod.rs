@@ -24,7 +24,7 @@ use workflow_core::{Codec, ExecutorId, Payload, RunId, Store, StoreError, Timest
 
 use crate::batch::Batcher;
 use crate::error::{Error, Misuse};
-use crate::executor::{Creation, End, Engine, Hold, Reply};
+use crate::executor::{Creation, End, Engine, Hold, Msg, Reply};
 use crate::seeded;
 use watch::Watch;
 
@@ -278,7 +278,17 @@ impl Client {
             Some((engine, place)) => {
                 run.owner = Some(place.0);
                 end = Some(engine.shared.ends.expect(run.id));
-                self.create_here(engine, place, run).await
+                if engine.shared.has_time_for(&run) {
+                    self.create_alone(engine, place, run).await
+                } else {
+                    // The caller may stop waiting, but whoever owns a run has to begin it.
+                    let (client, runtime) = (self.clone(), engine.shared.env.runtime.clone());
+                    runtime
+                        .spawn(async move { client.create_owned(&engine, place, run, None).await })
+                        .await
+                        .ok()
+                        .flatten()
+                }
             }
         };
         match outcome.ok_or(Error::ShuttingDown)?? {
@@ -290,36 +300,51 @@ impl Client {
         }
     }
 
-    /// Has a run created as owned by this client's executor, and begun. The caller may stop waiting: whoever owns a run has
-    /// to begin it.
-    async fn create_here(&self, engine: Arc<Engine>, place: (ExecutorId, Hold), run: NewRun) -> Option<Created> {
+    /// Has a run created as owned by this client's executor, and begun, by its driver: with others only if that can't.
+    async fn create_alone(&self, engine: Arc<Engine>, place: (ExecutorId, Hold), run: NewRun) -> Option<Created> {
         let (reply, outcome) = tokio::sync::oneshot::channel();
         let unowned = NewRun { owner: None, ..run.clone() };
-        let (client, shared) = (self.clone(), engine.shared.clone());
-        let otherwise = move |run, reply: Reply| {
-            let runtime = engine.shared.env.runtime.clone();
+        let (client, others) = (self.clone(), engine.clone());
+        let otherwise = move |run, reply: Reply, unknown| {
+            let runtime = others.shared.env.runtime.clone();
             runtime.spawn(async move {
-                if let Some(outcome) = client.create_owned(&engine, place, run).await {
+                if let Some(outcome) = client.create_owned(&others, place, run, unknown).await {
                     let _ = reply.send(outcome);
                 }
             });
         };
-        shared.create(Creation { run, place, reply, otherwise: Box::new(otherwise) });
-        match outcome.await {
-            Ok(outcome) => Some(outcome),
+        let creation = Creation { run, place, reply, otherwise: Box::new(otherwise) };
+        engine.shared.tell(engine.shared.driver_of(unowned.id), Msg::Create(Box::new(creation)));
+        let outcome = tokio::select! {
+            biased;
+            outcome = outcome => outcome.ok(),
+            () = engine.closed() => None,
+        };
+        match outcome {
+            Some(outcome) => Some(outcome),
             // The executor is gone. It may have created the run, and that was handed over then.
-            Err(_) => self.inner.creates.call(unowned).await,
+            None => match self.inner.creates.call(unowned).await? {
+                Err(error) => {
+                    Some(Err(StoreError::Unknown(format!("the executor closed while it created the run: {error}"))))
+                }
+                outcome => Some(outcome),
+            },
         }
     }
 
-    /// Creates a run as owned by this client's executor, and begins it.
+    /// Creates a run as owned by this client's executor, and begins it. `unknown` is what a first try came to.
     async fn create_owned(
         &self,
         engine: &Engine,
         (executor, hold): (ExecutorId, Hold),
         run: NewRun,
+        unknown: Option<StoreError>,
     ) -> Option<Created> {
-        let outcome = self.inner.creates.call(run.clone()).await;
+        let mut outcome = self.inner.creates.call(run.clone()).await;
+        if let (None | Some(Err(_)), Some(unknown)) = (&outcome, unknown) {
+            // That nothing came of it this time says nothing of the first.
+            outcome = Some(Err(unknown));
+        }
         match self.owned_since(&outcome, executor, run.id).await {
             Ok(Some(created_at)) => engine.begin(run, (executor, hold), created_at),
             Ok(None) => engine.release(&run.queue, hold),

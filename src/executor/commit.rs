@@ -22,8 +22,8 @@ use crate::seeded::{self, Bug};
 const MAX_TURNS: usize = 2_000;
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 
-/// The most payload bytes of a turn that its driver writes itself.
-const MAX_LONE_BYTES: usize = 64 * 1024;
+/// The most payload bytes that a driver writes itself.
+pub(crate) const MAX_LONE_BYTES: usize = 64 * 1024;
 
 /// The drivers' way to the store.
 pub(crate) struct Committer {

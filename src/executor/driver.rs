@@ -14,7 +14,7 @@ use workflow_core::env::Env as _;
 use workflow_core::env::Notice;
 use workflow_core::replay::{Next, refuse};
 use workflow_core::store::{ClaimedRun, CreateOutcome, Created, Mail, Message, Then, Turn, Wake};
-use workflow_core::{ExecutorId, RunId, Timestamp};
+use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
 
 use super::begun;
 use super::gate::Hold;
@@ -71,8 +71,21 @@ impl Driver {
 
     /// Resolves with what to tell the next [pass](Self::pass): a message, or the end of a lone commit; with `None` when
     /// only the clock has something due.
-    #[expect(clippy::disallowed_methods, reason = "the deadline of a pass")]
     pub(crate) async fn next(&mut self, messages: &mut UnboundedReceiver<Msg>) -> Option<Msg> {
+        self.waits(true);
+        let next = self.wait(messages).await;
+        self.waits(false);
+        next
+    }
+
+    fn waits(&self, waits: bool) {
+        if let Some(waiting) = self.shared.waiting.get(self.index) {
+            waiting.store(waits, Ordering::Release);
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the deadline of a pass")]
+    async fn wait(&mut self, messages: &mut UnboundedReceiver<Msg>) -> Option<Msg> {
         let deadline = self.next_deadline();
         let passed = async {
             match deadline {
@@ -120,7 +133,7 @@ impl Driver {
     fn handle(&mut self, msg: Msg) {
         match msg {
             Msg::Load(run, executor, hold) => self.take_up(*run, executor, hold),
-            Msg::Create(creation) if self.closing => creation.take_the_other_way(),
+            Msg::Create(creation) if self.closing => creation.take_the_other_way(None),
             Msg::Create(creation) => self.lane.create(&self.shared, creation),
             Msg::Created(creation, since) => self.created(*creation, since),
             Msg::Committed(answers) => answers.into_iter().for_each(|(tag, answer)| self.committed(tag, answer)),
@@ -181,8 +194,11 @@ impl Driver {
         }
     }
 
-    fn created(&mut self, creation: Creation, since: Option<Timestamp>) {
-        let Some(created_at) = since else { return creation.take_the_other_way() };
+    fn created(&mut self, creation: Creation, since: Result<Timestamp, Option<StoreError>>) {
+        let created_at = match since {
+            Ok(created_at) => created_at,
+            Err(unknown) => return creation.take_the_other_way(unknown),
+        };
         let (executor, hold) = creation.place;
         let created = Created { id: creation.run.id, owned: true, created_at };
         self.shared.resident.fetch_add(1, Ordering::AcqRel);

@@ -5,14 +5,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
-use workflow_core::Timestamp;
 use workflow_core::env::Env as _;
 use workflow_core::store::Wakeup;
+use workflow_core::{RunId, Timestamp};
 
 use super::clock::StoreClock;
 use super::gate::Gate;
 use super::life::Life;
 use super::shared::{Closing, Msg, Shared};
+
+/// How long a shutdown waits at most for the runs that it hands over early.
+const HAND_OVER_TIME: Duration = Duration::from_millis(500);
 
 /// The tasks' common ground.
 pub(crate) struct Engine {
@@ -196,20 +199,28 @@ impl Engine {
             let (left, runs) = tokio::sync::oneshot::channel();
             let (done, end) = tokio::sync::oneshot::channel();
             self.shared.tell(driver, Msg::Close(Closing { left: Some(left), done }));
-            let runs = runs.await.unwrap_or_default();
-            if !runs.is_empty() {
-                // A claim of ours that is under way would take them back.
-                drop(self.claims.lock().await);
-                let (store, executor) = (self.shared.env.store.clone(), self.life.executor());
-                // Not waited for: what it doesn't come to is handed over with the rest.
-                self.shared.env.spawn(Box::pin(async move {
-                    if let Err(error) = store.hand_over(executor, &runs).await {
-                        tracing::debug!(%error, "runs weren't handed over early");
-                    }
-                }));
-            }
-            let _ = end.await;
+            let handed = async { self.hand_over(runs.await.unwrap_or_default()).await };
+            let _ = futures::future::join(handed, end).await;
         });
         futures::future::join_all(drained).await;
+    }
+
+    /// Gives runs away that no driver has any more. What it doesn't come to in time is handed over with the rest.
+    async fn hand_over(&self, runs: Vec<RunId>) {
+        if runs.is_empty() {
+            return;
+        }
+        // A claim of ours that is under way would take them back.
+        drop(self.claims.lock().await);
+        let (store, executor) = (self.shared.env.store.clone(), self.life.executor());
+        let (handed, over) = tokio::sync::oneshot::channel::<()>();
+        // To its end: half-way, it might do it and tell nobody.
+        self.shared.env.spawn(Box::pin(async move {
+            if let Err(error) = store.hand_over(executor, &runs).await {
+                tracing::debug!(%error, "runs weren't handed over early");
+            }
+            drop(handed);
+        }));
+        let _ = tokio::time::timeout(HAND_OVER_TIME, over).await;
     }
 }

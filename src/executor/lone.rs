@@ -13,9 +13,10 @@ use workflow_core::store::{CreateOutcome, Lane, NewRun, TurnOutcome};
 use workflow_core::{ExecutorId, StoreError};
 
 use super::awake::Awake;
-use super::commit::{answer, commit, done, fits_a_lane, learn};
+use super::commit::{MAX_LONE_BYTES, answer, commit, done, fits_a_lane, learn};
 use super::gate::Hold;
 use super::shared::{Msg, Outgoing, Shared};
+use crate::seeded::{self, Bug};
 
 /// A call on a lane, and then the lane and what the driver is to be told. To be polled in the thread's own runtime.
 type Call = Pin<Box<dyn Future<Output = (Box<dyn Lane>, Msg)>>>;
@@ -77,11 +78,12 @@ impl OwnLane {
         }
     }
 
-    /// Has a run created, here or with others.
+    /// Has a run created: here, if no run is active whose code could keep the thread from hearing the answer.
     pub(crate) fn create(&mut self, shared: &Shared, creation: Box<Creation>) {
-        match self.free(shared) {
+        let lane = if shared.active() == 0 { self.free(shared) } else { None };
+        match lane {
             Some(lane) => self.begin(shared, create(lane, creation)),
-            None => creation.take_the_other_way(),
+            None => creation.take_the_other_way(None),
         }
     }
 
@@ -107,14 +109,19 @@ pub(crate) struct Creation {
     /// The life that is to own it, and the place that it takes in its queue.
     pub(crate) place: (ExecutorId, Hold),
     pub(crate) reply: Reply,
-    /// The way of all others.
-    pub(crate) otherwise: Box<dyn FnOnce(NewRun, Reply) + Send>,
+    /// The way of all others, for what the lane didn't create for certain: with the error that left it unknown.
+    pub(crate) otherwise: Box<dyn FnOnce(NewRun, Reply, Option<StoreError>) + Send>,
 }
 
 impl Creation {
     /// Has it created with others.
-    pub(crate) fn take_the_other_way(self) {
-        (self.otherwise)(self.run, self.reply);
+    pub(crate) fn take_the_other_way(self, unknown: Option<StoreError>) {
+        (self.otherwise)(self.run, self.reply, unknown);
+    }
+
+    /// Whether a driver may create it on its lane: it is no load for its thread.
+    pub(crate) fn fits_a_lane(run: &NewRun) -> bool {
+        run.input.bytes.len() <= MAX_LONE_BYTES && !seeded::is(Bug::AcknowledgedInvoke)
     }
 }
 
@@ -142,13 +149,14 @@ fn write(shared: Arc<Shared>, mut lane: Box<dyn Lane>, out: Outgoing) -> Call {
 /// Creates a run.
 fn create(mut lane: Box<dyn Lane>, creation: Box<Creation>) -> Call {
     Box::pin(async move {
-        let since = match lane.create(&creation.run).await {
-            Ok(since) => since,
+        let created = match lane.create(&creation.run).await {
+            Ok(Some(since)) => Ok(since),
+            Ok(None) => Err(None),
             Err(error) => {
                 tracing::debug!(run = %creation.run.id, %error, "a new run is created once more, with others");
-                None
+                Err(Some(error).filter(|error| matches!(error, StoreError::Unknown(_))))
             }
         };
-        (lane, Msg::Created(creation, since))
+        (lane, Msg::Created(creation, created))
     })
 }

@@ -54,7 +54,8 @@ use gate::Gate;
 pub(crate) use gate::Hold;
 use life::Life;
 pub(crate) use lone::{Creation, Reply};
-use shared::{Msg, Shared};
+pub(crate) use shared::Msg;
+use shared::Shared;
 use term::Term;
 use watchdog::Watchdog;
 
@@ -139,7 +140,9 @@ impl Executor {
             clock: Arc::new(StoreClock::new(now, options.local)),
             gates: gates.iter().map(|gate| (gate.name.clone(), gate.clone())).collect::<HashMap<_, _>>(),
             linger: options.linger,
-            has_lanes: store.lane().is_some(),
+            waiting: (0..if store.lane().is_some() { options.drivers } else { 0 })
+                .map(|_| AtomicBool::new(false))
+                .collect(),
             awake: options.awake,
             term: Term::new(sent),
             doubted: Notify::new(),
@@ -282,8 +285,9 @@ impl Engine {
             return None;
         }
         let gate = self.shared.gates.get(&run.queue)?;
-        let executor = self.life.executor();
         let (hold, room) = gate.reserve(1);
+        // After the place: in a life that ends meanwhile the place is void, and not the other way round.
+        let executor = self.life.executor();
         (room == 1).then_some((executor, hold))
     }
 

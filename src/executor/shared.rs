@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 use workflow_core::env::Notice;
-use workflow_core::store::{ClaimedRun, Mail, Turn};
-use workflow_core::{ExecutorId, RunId, Timestamp};
+use workflow_core::store::{ClaimedRun, Mail, NewRun, Turn};
+use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
 
 use super::clock::StoreClock;
 use super::commit::Committer;
@@ -34,8 +34,8 @@ pub(crate) enum Msg {
     Load(Box<ClaimedRun>, ExecutorId, Hold),
     /// Create a run, and begin it.
     Create(Box<Creation>),
-    /// It is ours since then; `None` when it has to be created with others.
-    Created(Box<Creation>, Option<Timestamp>),
+    /// It is ours since then. Else it has to be created with others, and it may be that nobody knows whether it was here.
+    Created(Box<Creation>, Result<Timestamp, Option<StoreError>>),
     /// Turns were committed or refused.
     Committed(Vec<(Tag, CommitAnswer)>),
     /// Messages for runs that may be here.
@@ -89,8 +89,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<StoreClock>,
     pub(crate) gates: HashMap<String, Arc<Gate>>,
     pub(crate) linger: Duration,
-    /// Whether drivers have a way to the store of their own.
-    pub(crate) has_lanes: bool,
+    /// Which drivers wait for something to do; empty when they have no way to the store of their own.
+    pub(crate) waiting: Vec<AtomicBool>,
     /// For how long a driver stays awake for a lone commit.
     pub(crate) awake: Duration,
     /// Until when the lease lasts for certain.
@@ -140,18 +140,21 @@ impl Shared {
         self.term.rest(self.clock.local())
     }
 
-    /// Whether no more than one run in memory is active.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.resident.load(Ordering::Acquire) <= self.idle.load(Ordering::Acquire) + 1
+    /// How many runs in memory are active.
+    pub(crate) fn active(&self) -> usize {
+        self.resident.load(Ordering::Acquire).saturating_sub(self.idle.load(Ordering::Acquire))
     }
 
-    /// Has a run created: by its driver where that has little to do, such as to forget the run that has just ended.
-    pub(crate) fn create(&self, creation: Creation) {
-        if self.has_lanes && self.is_alone() && self.commits.is_idle() && !seeded::is(Bug::AcknowledgedInvoke) {
-            self.tell(self.driver_of(creation.run.id), Msg::Create(Box::new(creation)));
-        } else {
-            creation.take_the_other_way();
-        }
+    /// Whether no more than one run in memory is active.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.active() <= 1
+    }
+
+    /// Whether the driver of a new run is likely to create it at once: it waits for something to do, and it may be about to
+    /// hear that the only active run has ended.
+    pub(crate) fn has_time_for(&self, run: &NewRun) -> bool {
+        let waits = || self.waiting.get(self.driver_of(run.id)).is_some_and(|waits| waits.load(Ordering::Acquire));
+        self.is_alone() && self.commits.is_idle() && Creation::fits_a_lane(run) && waits()
     }
 
     /// The driver of a run.

@@ -1,14 +1,16 @@
 //! The connections of drivers for lone turns: lost, not to be had, and closed.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
-use workflow::postgres::{PgOptions, PgStore};
+use workflow::postgres::PgStore;
 use workflow::prelude::*;
-use workflow::{Client, Store};
-use workflow_testserver::{Options, Server, test_database};
+use workflow::{Client, Status, Store};
+use workflow_testserver::{Database, Options, Server, test_database};
 
+use crate::faulty::{Call, Error, FaultyStore, Site, Verdict};
 use crate::support::{login, run_sql, soon, until};
 
 /// The last statement of a session that wrote a lone step, which goes on a driver's lane.
@@ -18,6 +20,8 @@ const LANES: &str = "FROM pg_stat_activity WHERE datname = current_database() AN
 /// The same of one that did nothing since it ended a run.
 const ENDED: &str = "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%Ends one run%' \
      AND pid <> pg_backend_pid()";
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// What the steps may use: a connection that isn't the executor's.
 struct Outside(String);
@@ -125,24 +129,90 @@ async fn a_shutdown_closes_lanes() {
     until("the lanes are closed", async || outside.count(&format!("SELECT count(*) {ENDED}")).await == 0).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lone_run_needs_no_connection_of_the_pool() {
-    let database = test_database().await.expect("a database");
-    let options = PgOptions::new(database.url()).pool_size(1);
-    let store = Arc::new(PgStore::connect_with(options).await.expect("connects"));
-    let executor = start(store.clone(), Outside(database.url().to_owned())).await;
-    let held = store.pool().acquire().await.expect("it is free");
-    for n in 0..3 {
-        let run = soon("invoke", executor.client().invoke(plain_steps, 5).id(format!("run {n}")).into_future())
-            .await
-            .expect("invokes");
-        assert_eq!(soon("result", run.result()).await.expect("completes"), 5);
+/// Invokes runs one after the other until one is created on a lane, whose answer is lost, and fails so many creations then.
+fn loses_a_lone_run(failing: u64) -> impl Fn(Site) -> Verdict + Send + Sync {
+    let left = Mutex::new(None);
+    move |site| {
+        let mut left = left.lock().expect("no panic holds it");
+        match (site.call, &mut *left) {
+            (Call::Create, None) if site.on_lane => {
+                *left = Some(failing);
+                Verdict::After(Error::Unknown)
+            }
+            (Call::Create, Some(left @ 1..)) => {
+                *left -= 1;
+                Verdict::Before(Error::Unavailable)
+            }
+            _ => Verdict::Pass,
+        }
     }
-    drop(held);
-    // What stands in the way is found out with others.
-    let again = executor.client().invoke(plain_steps, 5).id("run 0").await.expect("attaches");
-    assert_eq!(soon("result", again.result()).await.expect("completes"), 5);
-    let error = executor.client().invoke(plain_steps, 6).id("run 0").await.expect_err("another input");
-    assert_eq!(error.code(), "ID_CONFLICT");
+}
+
+async fn lone_runs(failing: u64) -> (Database, Executor, Arc<dyn Store>, Vec<Result<u64, workflow::Error>>) {
+    let database = test_database().await.expect("a database");
+    let inner: Arc<dyn Store> = Arc::new(PgStore::connect(database.url()).await.expect("connects"));
+    let lost = Arc::new(AtomicBool::new(false));
+    let (judge, told) = (loses_a_lone_run(failing), lost.clone());
+    let store: Arc<dyn Store> = FaultyStore::new(inner.clone(), move |site| {
+        let verdict = judge(site);
+        told.fetch_or(!matches!(verdict, Verdict::Pass), Ordering::SeqCst);
+        verdict
+    });
+    let executor = Executor::builder(store).register(plain_steps).lease(HOUR, Duration::from_secs(1)).start().await;
+    let executor = executor.expect("starts");
+    let mut results = Vec::new();
+    let all = async {
+        while !lost.load(Ordering::SeqCst) {
+            let invoked = executor.client().invoke(plain_steps, 5).id(format!("run {}", results.len())).await;
+            results.push(match invoked {
+                Ok(run) => run.result().await,
+                Err(error) => Err(error),
+            });
+        }
+    };
+    soon("a run that is created on a lane", all).await;
+    (database, executor, inner, results)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lone_run_whose_creation_got_no_answer_is_found() {
+    let (_database, executor, _, results) = lone_runs(0).await;
+    assert!(results.iter().all(|result| matches!(result, Ok(5))), "{results:?}");
+    executor.shutdown().await.expect("shuts down");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lone_run_that_nobody_knows_of_is_not_left_alone() {
+    let (_database, executor, inner, results) = lone_runs(30).await;
+    let error = results.last().expect("one was lost").as_ref().expect_err("nobody knows");
+    assert_eq!(error.code(), "COMMIT_UNKNOWN", "{error}");
+    // Whoever isn't sure asks again.
+    let id = format!("run {}", results.len() - 1);
+    let run = Client::new(inner).invoke(plain_steps, 5).id(id).await.expect("attaches");
+    assert_eq!(soon("result", run.result()).await.expect("completes"), 5);
+    executor.shutdown().await.expect("shuts down");
+}
+
+/// Keeps its driver's thread for as long as it is told to.
+#[workflow]
+async fn blocks(ctx: Ctx, millis: u64) -> Result<()> {
+    ctx.step("block", async || {
+        std::thread::sleep(Duration::from_millis(millis));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_run_does_not_wait_for_a_driver_that_is_kept() {
+    let database = test_database().await.expect("a database");
+    let store: Arc<dyn Store> = Arc::new(PgStore::connect(database.url()).await.expect("connects"));
+    let executor = Executor::builder(store).register(blocks).driver_threads(1).start().await.expect("starts");
+    let long = executor.client().invoke(blocks, 3_000).await.expect("invokes");
+    until("its driver is kept", async || executor.resident() == 1).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let other = executor.client().invoke(blocks, 0).await.expect("invokes");
+    assert_eq!(long.status().await.expect("is there").status(), Status::Running, "it blocks still");
+    soon("result", other.result()).await.expect("completes");
     executor.shutdown().await.expect("shuts down");
 }

@@ -5,6 +5,8 @@
 
 #[path = "../support/docs.rs"]
 mod docs;
+#[path = "../support/faulty.rs"]
+mod faulty;
 mod flow;
 mod lane;
 #[path = "../support/log.rs"]

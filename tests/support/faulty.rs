@@ -1,5 +1,7 @@
 //! A store that fails where it is told to: before a call is applied, or after it, when only the answer is lost.
 
+#![allow(dead_code, reason = "each crate uses a part of it")]
+
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -88,6 +90,8 @@ pub struct Site {
     pub nth: u64,
     /// Whether it is a commit that gives a run away to wait.
     pub hangs_up: bool,
+    /// Whether it is made on a lane.
+    pub on_lane: bool,
 }
 
 /// What becomes of a call.
@@ -145,15 +149,14 @@ impl FaultyStore {
     }
 
     async fn call<T>(&self, call: Call, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        self.faults.judged(call, false, work).await
+        self.faults.judged((call, false, false), work).await
     }
 }
 
 impl Faults {
     async fn judged<T>(
         &self,
-        call: Call,
-        hangs_up: bool,
+        (call, hangs_up, on_lane): (Call, bool, bool),
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let nth = {
@@ -162,7 +165,7 @@ impl Faults {
             *count += 1;
             *count
         };
-        match (self.judge)(Site { call, nth, hangs_up }) {
+        match (self.judge)(Site { call, nth, hangs_up, on_lane }) {
             Verdict::Pass => work.await,
             Verdict::Before(error) => Err(error.make()),
             Verdict::After(error) => {
@@ -199,11 +202,11 @@ impl std::fmt::Debug for FaultyLane {
 impl Lane for FaultyLane {
     async fn commit(&mut self, executor: ExecutorId, turn: &Turn) -> Result<Option<Committed>, StoreError> {
         let hangs_up = hang_up(std::slice::from_ref(turn));
-        self.faults.judged(Call::Commit, hangs_up, self.inner.commit(executor, turn)).await
+        self.faults.judged((Call::Commit, hangs_up, true), self.inner.commit(executor, turn)).await
     }
 
     async fn create(&mut self, run: &NewRun) -> Result<Option<Timestamp>, StoreError> {
-        self.faults.judged(Call::Create, false, self.inner.create(run)).await
+        self.faults.judged((Call::Create, false, true), self.inner.create(run)).await
     }
 }
 
@@ -250,7 +253,7 @@ impl Store for FaultyStore {
     }
 
     async fn commit(&self, executor: ExecutorId, turns: &[Turn]) -> Result<Committed, StoreError> {
-        self.faults.judged(Call::Commit, hang_up(turns), self.inner.commit(executor, turns)).await
+        self.faults.judged((Call::Commit, hang_up(turns), false), self.inner.commit(executor, turns)).await
     }
 
     fn lane(&self) -> Option<Box<dyn Lane>> {

@@ -33,7 +33,7 @@ impl PgLane {
 
     async fn take(&mut self) -> Result<PgConnection, StoreError> {
         if let Some((mut conn, used)) = self.conn.take()
-            && (used.elapsed() < TRUSTED_IDLE || conn.ping().await.is_ok())
+            && (used.elapsed() < TRUSTED_IDLE || answers(&mut conn).await)
         {
             return Ok(conn);
         }
@@ -78,4 +78,9 @@ impl Lane for PgLane {
         self.keep_if_it_answered(conn, &created);
         created
     }
+}
+
+/// Whether the server is still there: nothing says so when a firewall has forgotten the connection.
+async fn answers(conn: &mut PgConnection) -> bool {
+    matches!(tokio::time::timeout(CONNECT_TIME, conn.ping()).await, Ok(Ok(())))
 }

@@ -15,7 +15,6 @@ mod database;
 mod executor;
 mod faults;
 #[path = "../../tests/support/faulty.rs"]
-#[allow(dead_code, reason = "shared with tests that use all of it")]
 mod faulty;
 mod field;
 mod load;

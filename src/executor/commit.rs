@@ -3,6 +3,7 @@
 //! A batch is one transaction of the store. While some are under way the next one fills; an alone turn goes at once.
 //! A commit of unknown outcome is resolved by reading, never by repeating.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,7 +147,10 @@ async fn write(
     while !open.is_empty() && life.executor() == executor {
         let take = if alone { 1 } else { open.len() };
         let now: Vec<usize> = open[..take].to_vec();
-        let batch: Vec<Turn> = now.iter().map(|&i| turns[i].clone()).collect();
+        let batch: Cow<'_, [Turn]> = match now.len() == turns.len() {
+            true => Cow::Borrowed(&turns),
+            false => Cow::Owned(now.iter().map(|&i| turns[i].clone()).collect()),
+        };
         let asked = shared.asked(executor);
         let tried = match failed.take() {
             Some(error) => Err(error),

@@ -17,4 +17,5 @@ mod server;
 mod settings;
 mod support;
 mod tls;
+mod transaction;
 mod url;

@@ -26,8 +26,8 @@ pub trait TransactionExt {
     /// # Errors
     ///
     /// The body's failure, after which nothing of it is kept; it is tried again by the retry policy, as a step's.
-    /// `Misuse` when it was open for too long, when its value can't be journaled, or when the run's journal isn't in
-    /// Postgres.
+    /// `TimedOut` when it was open for too long; so is that, as it may have waited for others. `Misuse` when its value can't
+    /// be journaled, or when the run's journal isn't in Postgres.
     ///
     /// # Cancel safety
     ///

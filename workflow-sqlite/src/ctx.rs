@@ -27,8 +27,8 @@ pub trait TransactionExt {
     /// # Errors
     ///
     /// The body's failure, after which nothing of it is kept; it is tried again by the retry policy, as a step's.
-    /// `Misuse` when it was open for too long, when its value can't be journaled, or when the run's journal isn't in
-    /// SQLite.
+    /// `TimedOut` when it was open for too long; so is that. `Misuse` when that was three fifths of the executor's lease, when
+    /// its value can't be journaled, or when the run's journal isn't in SQLite.
     ///
     /// # Cancel safety
     ///

@@ -26,7 +26,7 @@ use super::{Command, Operation, check_duration};
 use crate::body::{self, BodyOp, StepCtx};
 use crate::ctx::{Ctx, Inner};
 use crate::env::{Env, Notice};
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::ids::{ExecutorId, RunId, Timestamp};
 use crate::journal::{Fact, Phase};
 use crate::limit::Limited;
@@ -165,13 +165,16 @@ impl Attempt {
     ///
     /// # Errors
     ///
-    /// The user's failure, or the misuse of holding the transaction open for too long.
+    /// The user's failure, or `TimedOut`: the transaction was open for too long. That may be for the sake of others, who hold
+    /// a lock that it waits for, so it is tried again like any failed attempt.
     pub async fn bounded<T>(&self, body: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let late = Failure::misuse(format!(
-            "the transaction was open for more than {} s and was rolled back: keep everything but statements out of \
-             it, or declare a longer time with .max_open(..), which makes taking over from a frozen executor later",
+        let late = format!(
+            "the transaction was open for more than {} s and was rolled back: see who holds the locks that it waits for, \
+             keep everything but statements out of it, or declare a longer time with .max_open(..), which makes taking \
+             over from a frozen executor later",
             self.max_open.as_secs_f64()
-        ));
+        );
+        let late = Failure::of(FailureKind::TimedOut, late);
         Limited::new(body, Some((self.inner.env.timer(self.max_open), late))).await
     }
 
@@ -332,7 +335,7 @@ impl<T> TransactionOp<'_, T> {
         self
     }
 
-    /// How long the transaction may be open: 3 s by default. While a frozen executor holds one open, its runs can't
+    /// How long an attempt may have the transaction open: 3 s by default. While a frozen executor holds one open, its runs can't
     /// be taken over, so a longer time makes take-over later.
     pub fn max_open(mut self, max: Duration) -> Self {
         self.configure(|transaction| {

@@ -140,6 +140,15 @@ impl Process {
     }
 }
 
+impl Drop for Process {
+    fn drop(&mut self) {
+        // What the library that changes clocks leaves behind of a process that was killed.
+        for name in ["sem.faketime_sem", "faketime_shm"] {
+            let _ = std::fs::remove_file(format!("/dev/shm/{name}_{}", self.pid));
+        }
+    }
+}
+
 /// Sends a signal to any process.
 pub async fn send(signal: &str, pid: u32) -> bool {
     let kill = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", signal, &pid.to_string()]).status().await;

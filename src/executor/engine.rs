@@ -211,7 +211,9 @@ impl Engine {
             return;
         }
         // A claim of ours that is under way would take them back.
-        drop(self.claims.lock().await);
+        if tokio::time::timeout(HAND_OVER_TIME, self.claims.lock()).await.is_err() {
+            return;
+        }
         let (store, executor) = (self.shared.env.store.clone(), self.life.executor());
         let (handed, over) = tokio::sync::oneshot::channel::<()>();
         // To its end: half-way, it might do it and tell nobody.

@@ -17,7 +17,7 @@ const PUT_TOGETHER: &[(&str, &str, &str)] = &[
         "Box::leak(spoilt.into_boxed_str())",
         "nothing: spoilt on purpose, in builds made for it",
     ),
-    ("workflow-pg/src/session.rs", "AssertSqlSafe(begin)", "numbers: time limits"),
+    ("workflow-pg/src/pool.rs", "AssertSqlSafe(begin)", "numbers: time limits"),
     ("workflow-sqlite/src/sql.rs", "AssertSqlSafe(Arc::clone(sql))", "placeholders, as many as rows"),
 ];
 

@@ -23,9 +23,6 @@ use crate::seeded::{self, Bug};
 const MAX_TURNS: usize = 2_000;
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 
-/// The most payload bytes that a driver writes itself.
-pub(crate) const MAX_LONE_BYTES: usize = 64 * 1024;
-
 /// The drivers' way to the store.
 pub(crate) struct Committer {
     turns: UnboundedSender<Vec<Outgoing>>,
@@ -51,11 +48,6 @@ impl Committer {
     pub(crate) fn is_idle(&self) -> bool {
         self.places.available_permits() == self.writers
     }
-}
-
-/// Whether its driver may write it on its lane: where one small statement does it.
-pub(crate) fn fits_a_lane(turn: &Turn) -> bool {
-    turn.is_plain() && size(turn) <= MAX_LONE_BYTES && !seeded::is(Bug::AcknowledgeFirst)
 }
 
 /// Takes turns as they come, until every driver is gone.
@@ -89,7 +81,8 @@ pub(crate) async fn run(shared: Arc<Shared>, mut turns: UnboundedReceiver<Vec<Ou
     }
 }
 
-fn size(turn: &Turn) -> usize {
+/// About how many bytes it is.
+pub(crate) fn size(turn: &Turn) -> usize {
     let entries: usize = turn.entries.iter().map(|fact| fact.payload.bytes.len() + 100).sum();
     let starts: usize = turn.starts.iter().map(|run| run.input.bytes.len() + 300).sum();
     let output = match &turn.then {

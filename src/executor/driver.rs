@@ -471,14 +471,13 @@ impl Driver {
         // Those that wait for nothing come first.
         let mut bystanders: Vec<_> = bystanders.map(|r| (r.idle_since.is_some(), r.tag.run)).collect();
         bystanders.sort_unstable();
-        let mut runs: Vec<RunId> = bystanders.into_iter().map(|(_, run)| run).collect();
+        let bystanders = bystanders.into_iter().map(|(_, run)| run);
         // The entry of a transaction isn't in its machine's hands any more.
         let in_transaction = |run: &RunId| self.runs.get(run).is_some_and(|r| r.machine.is_in_transaction());
-        let writing: Vec<RunId> = runs.iter().copied().filter(in_transaction).collect();
-        runs.iter().for_each(|run| self.leave(*run));
+        let (writing, free): (Vec<RunId>, Vec<RunId>) = bystanders.partition(in_transaction);
+        free.iter().chain(&writing).for_each(|run| self.leave(*run));
         if let Some(left) = left {
-            runs.retain(|run| !writing.contains(run));
-            let _ = left.send(runs);
+            let _ = left.send(free);
         }
         // A run may be on its way to us.
         if self.runs.is_empty() && !self.lane.is_busy() {

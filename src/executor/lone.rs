@@ -9,14 +9,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use workflow_core::env::Env as _;
-use workflow_core::store::{CreateOutcome, Lane, NewRun, TurnOutcome};
+use workflow_core::store::{CreateOutcome, Lane, NewRun, Turn, TurnOutcome};
 use workflow_core::{ExecutorId, StoreError};
 
 use super::awake::Awake;
-use super::commit::{MAX_LONE_BYTES, answer, commit, done, fits_a_lane, learn};
+use super::commit::{answer, commit, done, learn, size};
 use super::gate::Hold;
 use super::shared::{Msg, Outgoing, Shared};
 use crate::seeded::{self, Bug};
+
+/// The most payload bytes that a driver writes itself.
+const MAX_BYTES: usize = 64 * 1024;
 
 /// A call on a lane, and then the lane and what the driver is to be told. To be polled in the thread's own runtime.
 type Call = Pin<Box<dyn Future<Output = (Box<dyn Lane>, Msg)>>>;
@@ -121,8 +124,13 @@ impl Creation {
 
     /// Whether a driver may create it on its lane: it is no load for its thread.
     pub(crate) fn fits_a_lane(run: &NewRun) -> bool {
-        run.input.bytes.len() <= MAX_LONE_BYTES && !seeded::is(Bug::AcknowledgedInvoke)
+        run.input.bytes.len() <= MAX_BYTES && !seeded::is(Bug::AcknowledgedInvoke)
     }
+}
+
+/// Whether a driver may write it on its lane: where one small statement does it.
+fn fits_a_lane(turn: &Turn) -> bool {
+    turn.is_plain() && size(turn) <= MAX_BYTES && !seeded::is(Bug::AcknowledgeFirst)
 }
 
 /// Writes a turn. What goes wrong is seen to in the application's runtime.

@@ -132,6 +132,7 @@ impl Executor {
             store: store.clone(),
             executor: RwLock::new(executor),
         });
+        let lanes = if store.lane().is_some() { options.drivers } else { 0 };
         let life = Arc::new(Life::new(env.clone()));
         let (commits, turns) = Committer::new(life.clone(), options.writers);
         let shared = Arc::new(Shared {
@@ -140,9 +141,7 @@ impl Executor {
             clock: Arc::new(StoreClock::new(now, options.local)),
             gates: gates.iter().map(|gate| (gate.name.clone(), gate.clone())).collect::<HashMap<_, _>>(),
             linger: options.linger,
-            waiting: (0..if store.lane().is_some() { options.drivers } else { 0 })
-                .map(|_| AtomicBool::new(false))
-                .collect(),
+            waiting: (0..lanes).map(|_| AtomicBool::new(false)).collect(),
             awake: options.awake,
             term: Term::new(sent),
             doubted: Notify::new(),

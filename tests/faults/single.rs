@@ -1,10 +1,12 @@
 //! Faults that have to come at one certain moment.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use workflow::{MemoryStore, Status, Store, StoreError};
+use workflow::{Client, MemoryStore, Status, Store, StoreError};
 
 use crate::faulty::{Call, Error, FaultyStore, Verdict};
 use crate::workload::{self, Bodies};
@@ -211,4 +213,48 @@ async fn commits_tell_that_the_lease_lasts_so_that_nobody_asks() {
     let asked = asked.load(std::sync::atomic::Ordering::SeqCst);
     assert!(asked <= 8, "it asked {asked} times whether its lease lasts");
     executor.shutdown().await.expect("shuts down");
+}
+
+/// A client of another process, whose lookups fail while `away` says so.
+fn asking(memory: &MemoryStore, away: impl Fn() -> bool + Send + Sync + 'static) -> Client {
+    let store: Arc<dyn Store> = FaultyStore::new(Arc::new(memory.clone()), move |site| match site.call {
+        Call::Find if away() => Verdict::Before(Error::Unavailable),
+        _ => Verdict::Pass,
+    });
+    Client::new(store)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_result_waits_through_an_outage() {
+    let memory = MemoryStore::default();
+    let store: Arc<dyn Store> = Arc::new(memory.clone());
+    let executor = workload::executor(&store, &Bodies::new(&memory)).await;
+    let away = Arc::new(AtomicBool::new(true));
+    let asked = Arc::new(AtomicU64::new(0));
+    let client = asking(&memory, {
+        let (away, asked) = (away.clone(), asked.clone());
+        move || {
+            asked.fetch_add(1, SeqCst);
+            away.load(SeqCst)
+        }
+    });
+    let run = client.invoke(workload::steps, 1).await.expect("invoked");
+    let result = tokio::spawn(async move { (run.result().await, run.ended().await) });
+    eventually("a second try", async || asked.load(SeqCst) >= 2).await;
+    away.store(false, SeqCst);
+    let (result, ended) = soon("the result", result).await.expect("joined");
+    assert_eq!(result.expect("ended well"), 17);
+    assert_eq!(ended.expect("ended well").status(), Status::Completed);
+    executor.shutdown().await.expect("shuts down");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_result_is_told_of_an_outage_that_lasts() {
+    let memory = MemoryStore::default();
+    let run = asking(&memory, || true).invoke(workload::steps, 1).await.expect("invoked");
+    let begun = tokio::time::Instant::now();
+    let error = run.result().await.expect_err("the store is away");
+    assert_eq!(error.code(), "STORE_UNAVAILABLE");
+    let waited = begun.elapsed();
+    assert!(waited >= Duration::from_secs(60) && waited < Duration::from_secs(70), "{waited:?}");
 }

@@ -1,7 +1,7 @@
 //! The connections of drivers for lone turns: lost, not to be had, and closed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
@@ -11,7 +11,7 @@ use workflow::{Client, Status, Store};
 use workflow_testserver::{Database, Options, Server, test_database};
 
 use crate::faulty::{Call, Error, FaultyStore, Site, Verdict};
-use crate::support::{login, run_sql, soon, until};
+use crate::support::{PATIENCE, login, run_sql, soon, until};
 
 /// The last statement of a session that wrote a lone step, which goes on a driver's lane.
 const LANES: &str = "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%Adds one entry%' \
@@ -193,12 +193,18 @@ async fn a_lone_run_that_nobody_knows_of_is_not_left_alone() {
     executor.shutdown().await.expect("shuts down");
 }
 
-/// Keeps its driver's thread for as long as it is told to.
+/// Where a step keeps its driver's thread until it is told to go on.
+struct Door {
+    reached: AtomicBool,
+    opened: Mutex<mpsc::Receiver<()>>,
+}
+
 #[workflow]
-async fn blocks(ctx: Ctx, millis: u64) -> Result<()> {
+async fn blocks(ctx: Ctx) -> Result<()> {
     ctx.step("block", async || {
-        std::thread::sleep(Duration::from_millis(millis));
-        Ok(())
+        let door = ctx.state::<Arc<Door>>();
+        door.reached.store(true, Ordering::SeqCst);
+        Ok(door.opened.lock().expect("no panic holds it").recv_timeout(PATIENCE)?)
     })
     .await
 }
@@ -207,12 +213,16 @@ async fn blocks(ctx: Ctx, millis: u64) -> Result<()> {
 async fn a_new_run_does_not_wait_for_a_driver_that_is_kept() {
     let database = test_database().await.expect("a database");
     let store: Arc<dyn Store> = Arc::new(PgStore::connect(database.url()).await.expect("connects"));
-    let executor = Executor::builder(store).register(blocks).driver_threads(1).start().await.expect("starts");
-    let long = executor.client().invoke(blocks, 3_000).await.expect("invokes");
-    until("its driver is kept", async || executor.resident() == 1).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let other = executor.client().invoke(blocks, 0).await.expect("invokes");
+    let (open, opened) = mpsc::channel();
+    let door = Arc::new(Door { reached: AtomicBool::new(false), opened: Mutex::new(opened) });
+    let executor = Executor::builder(store).register(blocks).register(plain_steps).state(door.clone());
+    let executor = executor.driver_threads(1).start().await.expect("starts");
+    let long = executor.client().invoke(blocks, ()).await.expect("invokes");
+    until("its driver is kept", async || door.reached.load(Ordering::SeqCst)).await;
+    let other = soon("another run", executor.client().invoke(plain_steps, 5).into_future()).await.expect("invokes");
     assert_eq!(long.status().await.expect("is there").status(), Status::Running, "it blocks still");
-    soon("result", other.result()).await.expect("completes");
+    open.send(()).expect("it waits");
+    soon("its end", long.result()).await.expect("completes");
+    assert_eq!(soon("result", other.result()).await.expect("completes"), 5);
     executor.shutdown().await.expect("shuts down");
 }

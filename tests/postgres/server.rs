@@ -5,9 +5,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use sqlx::{Connection, PgConnection};
 use workflow::postgres::{PgOptions, PgStore};
-use workflow::{Client, Store};
+use workflow::{Client, RunId, Store};
 use workflow_testserver::{Options, Server, Shutdown, test_database};
 
 use crate::flow;
@@ -62,6 +63,34 @@ async fn a_server_without_free_connections_is_waited_for() {
     assert_eq!(soon("result", run.result()).await.expect("completes"), 5);
     flow::run_all(&client, "room").await;
     executor.shutdown().await.expect("shuts down");
+}
+
+#[tokio::test]
+async fn a_pool_that_gets_no_more_connections_shares_those_it_has() {
+    let server = Server::start(Options::new().set("max_connections", "20").set("superuser_reserved_connections", "3"))
+        .await
+        .expect("a server");
+    let database = server.create_database().await.expect("a database");
+    run_sql(
+        database.url(),
+        &format!("CREATE ROLE app LOGIN PASSWORD 'app'; GRANT CREATE ON DATABASE {} TO app", database.name()),
+    )
+    .await;
+    let url = login(database.url(), "app", "app");
+    let store = Arc::new(PgStore::connect(&url).await.expect("connects"));
+    store.migrate().await.expect("migrates");
+    let mut others = Vec::new();
+    while let Ok(other) = PgConnection::connect(&url).await {
+        others.push(other);
+    }
+    let run = RunId::generate();
+    // Statements that are their own transaction, and transactions.
+    let read = |_| async { store.journal(run, 0, 10).await.map(drop) };
+    let begin = |_| async { store.begin_user(Duration::from_secs(1)).await.map(drop) };
+    let (read, begun) = tokio::join!(join_all((0..30).map(read)), join_all((0..30).map(begin)));
+    for answer in read.into_iter().chain(begun) {
+        answer.expect("a connection that another one is done with");
+    }
 }
 
 /// A small file system of its own, gone when dropped.

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use workflow_core::{ExecutorId, StoreError};
 
 use crate::error::commit;
-use crate::session::acquire;
+use crate::pool::acquire;
 use crate::sql;
 use crate::store::PgStore;
 use crate::wake::Wakes;

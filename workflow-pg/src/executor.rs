@@ -10,10 +10,11 @@ use workflow_core::store::{Heartbeat, Rescued, Wakeup};
 use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
 
 use crate::error::{commit, work};
+use crate::pool::acquire;
 use crate::presence::{NOTICE, Presence};
 use crate::row::{limit, micros, text};
 use crate::seeded::{self, Bug};
-use crate::session::{WRITER_SLOTS, acquire, end, retry};
+use crate::session::{WRITER_SLOTS, end, retry};
 use crate::sql;
 use crate::store::PgStore;
 use crate::wake::Wakes;
@@ -253,7 +254,7 @@ async fn take_over(
 /// Prepares what runs wait for when an executor ends: that takes as long as the statements themselves. Behind everybody's
 /// back: whoever needs one before is no worse off.
 async fn prepare(leases: &PgPool) {
-    let Ok(mut conn) = leases.acquire().await else { return };
+    let Ok(mut conn) = acquire(leases).await else { return };
     for statement in [sql::HAND_OVER, sql::LOCK_WRITERS, sql::END_EXECUTOR, sql::TAKE_OVER] {
         if let Err(error) = conn.prepare(seeded::sql(statement).into_sql_str()).await {
             tracing::debug!(%error, "a statement can't be prepared");

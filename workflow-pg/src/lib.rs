@@ -39,6 +39,7 @@ mod lane;
 mod listen;
 mod migrate;
 mod options;
+mod pool;
 mod pooler;
 mod presence;
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use workflow_core::StoreError;
 
-use crate::error::{self, work};
-use crate::session::{acquire, begin_on, end, retry};
+use crate::error::work;
+use crate::pool::{acquire, begin_on};
+use crate::session::{end, retry};
 use crate::sql;
 use crate::store::PgStore;
 
@@ -52,7 +53,7 @@ impl PgStore {
             return Ok(());
         }
         drop(conn);
-        let mut tx = begin_on(self.pool(), BEGIN.to_owned()).await.map_err(error::connect)?;
+        let mut tx = begin_on(self.pool(), BEGIN.to_owned()).await?;
         // Two at once may collide in the system tables; the second then begins again and finds it done.
         sqlx::raw_sql(BOOTSTRAP).execute(&mut *tx).await.map_err(collided)?;
         sqlx::query(sql::LOCK_MIGRATIONS).execute(&mut *tx).await.map_err(work)?;

@@ -6,8 +6,9 @@ use workflow_core::store::{ListFilter, Mail, Resume, RunRecord, RunRef};
 use workflow_core::{ExecutorId, RunId, StoreError};
 
 use crate::error::work;
+use crate::pool::acquire;
 use crate::row::{self, int4, limit};
-use crate::session::{acquire, end, retry};
+use crate::session::{end, retry};
 use crate::sql;
 use crate::store::PgStore;
 use crate::wake::Wakes;

@@ -1,19 +1,17 @@
-//! Connections, transactions with their time limits, retries, and the slots of writers.
+//! What sessions are set to, transactions with their time limits, retries, and the slots of writers.
 
 use std::future::Future;
+use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::PgPoolOptions;
-use sqlx::{AssertSqlSafe, Executor, PgPool, Postgres, Transaction};
+use sqlx::{Executor, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 use workflow_core::StoreError;
 
 use crate::error;
-use crate::presence::Presence;
+use crate::pool::begin_on;
 use crate::store::PgStore;
 
 /// Without JIT: the planner takes the claim for expensive, and compiling it took 115 ms where running it takes 0.7 ms.
@@ -85,50 +83,25 @@ impl Limits {
     /// Begins a transaction. The limits are set again here because a pool may be the user's, with limits of its own. It
     /// costs no round trip: the lot goes in one message. A statement that is its own transaction needs none, as its
     /// client can't keep it open.
-    pub(crate) fn begin(&self) -> String {
+    fn begin(&self, how: &str) -> String {
         let idle_ms = self.idle_ms();
         format!(
-            "BEGIN; SET LOCAL idle_in_transaction_session_timeout = {idle_ms}; SET LOCAL statement_timeout = 4000; \
+            "{how}; SET LOCAL idle_in_transaction_session_timeout = {idle_ms}; SET LOCAL statement_timeout = 4000; \
              SET LOCAL lock_timeout = 2000; {PLAN_ONCE}"
         )
     }
 }
 
-/// The pool for leases: it connects like `pool` does, and is never busy with anything else. Rescuing waits for locks, so
-/// there is a second connection for a heartbeat of another executor of this process.
-pub(crate) fn lease_pool(pool: &PgPool, presence: Option<Arc<Presence>>) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(2)
-        .acquire_timeout(Duration::from_secs(2))
-        .after_connect(move |conn, _| {
-            let presence = presence.clone();
-            Box::pin(async move {
-                conn.execute(SESSION).await?;
-                match presence {
-                    Some(presence) => presence.hold_as_well(conn).await,
-                    None => Ok(()),
-                }
-            })
-        })
-        .connect_lazy_with((*pool.connect_options()).clone())
-}
-
-/// A connection of the pool.
-pub(crate) async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, StoreError> {
-    pool.acquire().await.map_err(error::connect)
-}
-
 impl PgStore {
     /// A transaction with our time limits. Dropping it rolls back.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
-        self.begin_on(self.pool()).await
+        self.begin_on(self.pool(), "BEGIN").await
     }
 
     /// A transaction for leases, each of whose statements sees what was committed before it, whatever the default is: it waits
     /// for locks, and goes on with what those who held them have written.
     pub(crate) async fn begin_for_leases(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
-        let begin = self.limits().begin().replacen("BEGIN", "BEGIN ISOLATION LEVEL READ COMMITTED", 1);
-        begin_on(self.leases(), begin).await.map_err(error::connect)
+        self.begin_on(self.leases(), "BEGIN ISOLATION LEVEL READ COMMITTED").await
     }
 
     /// A transaction whose statements are planned for their parameters.
@@ -138,20 +111,9 @@ impl PgStore {
         Ok(tx)
     }
 
-    pub(crate) async fn begin_on(&self, pool: &PgPool) -> Result<Transaction<'static, Postgres>, StoreError> {
-        // Whether the connect or the BEGIN failed, nothing was written.
-        begin_on(pool, self.limits().begin()).await.map_err(error::connect)
+    async fn begin_on(&self, pool: &PgPool, how: &str) -> Result<Transaction<'static, Postgres>, StoreError> {
+        begin_on(pool, self.limits().begin(how)).await
     }
-}
-
-/// Begins a transaction, to the end even if the caller gives up meanwhile. A connection that is dropped with its `BEGIN`
-/// under way goes back to its pool as if nothing were open on it, and what the next one writes there with a single
-/// statement is acknowledged, and rolled back later.
-pub(crate) async fn begin_on(pool: &PgPool, begin: String) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    let pool = pool.clone();
-    let begun = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(begin)).await });
-    // Not joined: the runtime goes down.
-    begun.await.unwrap_or(Err(sqlx::Error::PoolClosed))
 }
 
 /// Commits; a connection lost here leaves the outcome unknown.

@@ -17,8 +17,9 @@ use crate::doubt::Doubts;
 use crate::lane::PgLane;
 use crate::listen::Bell;
 use crate::options::Capabilities;
+use crate::pool::lease_pool;
 use crate::presence::{NOTICE, Presence};
-use crate::session::{Limits, Slots, lease_pool};
+use crate::session::{Limits, Slots};
 use crate::wake::Wakes;
 use crate::warm::{Warm, WarmConn};
 

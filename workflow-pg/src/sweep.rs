@@ -6,8 +6,9 @@ use workflow_core::StoreError;
 use workflow_core::store::Swept;
 
 use crate::error::{commit, work};
+use crate::pool::acquire;
 use crate::row::limit;
-use crate::session::{acquire, end, retry};
+use crate::session::{end, retry};
 use crate::sql;
 use crate::store::PgStore;
 

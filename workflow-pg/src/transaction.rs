@@ -11,9 +11,10 @@ use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
 use crate::batch::bind_entry;
 use crate::create::{create_unowned, wake_created};
 use crate::deliver::deliver;
-use crate::error::{connect, work};
+use crate::error::work;
+use crate::pool::begin_on;
 use crate::seeded::{self, Bug};
-use crate::session::{begin_on, end};
+use crate::session::end;
 use crate::sql;
 use crate::store::PgStore;
 use crate::wake::Wakes;
@@ -35,7 +36,7 @@ impl PgStore {
         let begin = format!(
             "BEGIN; SET LOCAL idle_in_transaction_session_timeout = {max_ms}; SET LOCAL statement_timeout = {max_ms}"
         );
-        begin_on(self.pool(), begin).await.map_err(connect)
+        begin_on(self.pool(), begin).await
     }
 
     /// Adds `fact` to the journal of `run` at `position` and commits the user's transaction with it, provided that

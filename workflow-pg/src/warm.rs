@@ -11,7 +11,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
 use workflow_core::StoreError;
 
-use crate::session::acquire;
+use crate::pool::acquire;
 
 /// A connection that wasn't used for this long is returned to its pool: others may need it.
 const KEEP: Duration = Duration::from_millis(100);

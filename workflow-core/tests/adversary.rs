@@ -1134,34 +1134,35 @@ mod wakers {
 
 mod transactions {
     use super::*;
+    use futures::channel::oneshot;
     use workflow_core::StoreError;
     use workflow_core::ops::transaction::{Attempt, TransactionOp, transaction_at};
 
-    /// What the database has: the facts of committed transactions.
-    type Rows = Arc<Mutex<Vec<(u32, Fact)>>>;
+    /// Commits that the database is about: their position and fact, and who waits for its answer.
+    type Rows = Arc<Mutex<Vec<(u32, Fact, oneshot::Sender<()>)>>>;
+
+    /// The commit of a store: answered by [`land`].
+    async fn committed(rows: Rows, position: u32, fact: Fact) -> Result<workflow_core::Timestamp, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        rows.lock().expect("no panic holds it").push((position, fact, answer));
+        answered.await.expect("an answer");
+        Ok(support::created())
+    }
 
     #[track_caller]
     fn transact<'a>(ctx: &Ctx, rows: &Rows, name: &str, value: u32) -> TransactionOp<'a, u32> {
         let rows = rows.clone();
         transaction_at(ctx, std::panic::Location::caller(), name, async move |attempt: &Attempt| {
             let rows = rows.clone();
-            attempt
-                .commit(&value, move |_, _, position, fact| async move {
-                    rows.lock().expect("no panic holds it").push((position, fact));
-                    Ok::<_, StoreError>(support::created())
-                })
-                .await
+            attempt.commit(&value, move |_, _, position, fact| committed(rows, position, fact)).await
         })
     }
 
-    /// Runs what was spawned. Returns how many there were, and puts what they wrote into the journal.
+    /// Answers the commits that are under way. Returns how many there were, and puts what they wrote into the journal.
     fn land(run: &mut Run, rows: &Rows) -> usize {
-        let tasks = std::mem::take(&mut *run.env.spawned.lock().expect("no panic holds it"));
-        let count = tasks.len();
-        for task in tasks {
-            futures::executor::block_on(task);
-        }
-        for (position, fact) in rows.lock().expect("no panic holds it").drain(..) {
+        let landed = std::mem::take(&mut *rows.lock().expect("no panic holds it"));
+        let count = landed.len();
+        for (position, fact, answer) in landed {
             assert_eq!(position as usize, run.journal.len());
             let entry = workflow_core::journal::Entry {
                 position,
@@ -1170,6 +1171,7 @@ mod transactions {
                 recorded_at: support::created(),
             };
             run.journal.push(entry);
+            answer.send(()).expect("somebody waits");
         }
         count
     }
@@ -1234,12 +1236,7 @@ mod transactions {
             let waits = transaction_at(&ctx, std::panic::Location::caller(), "t", async move |attempt: &Attempt| {
                 latch.wait().await;
                 let rows = rows.clone();
-                attempt
-                    .commit(&2, move |_, _, position, fact| async move {
-                        rows.lock().expect("no panic holds it").push((position, fact));
-                        Ok::<_, StoreError>(support::created())
-                    })
-                    .await
+                attempt.commit(&2, move |_, _, position, fact| committed(rows, position, fact)).await
             });
             let Either::Left((value, kept)) = select(step, waits).await else { panic!("the latch is closed") };
             let value = value?;
@@ -1258,6 +1255,36 @@ mod transactions {
         run.commit(&turn);
         assert_eq!(live(&mut run, &rows).expect("ends well"), json!(3));
         assert_eq!(run.entries(), ["step s ok", "step between ok", "sleep asked", "sleep ok", "transaction t ok"]);
+    }
+
+    /// It is the store's by then: the rest of it is spawned.
+    #[test]
+    fn a_commit_that_is_under_way_outlives_the_machine() {
+        let rows = Rows::default();
+        let mut run = run_with(&rows, |ctx, rows| async move { Ok(json!(transact(&ctx, &rows, "t", 1).await?)) });
+        assert!(matches!(run.go(), State::Running));
+        assert_eq!(run.env.spawned.lock().expect("no panic holds it").len(), 0);
+        run.hang_up();
+        let mut spawned = std::mem::take(&mut *run.env.spawned.lock().expect("no panic holds it"));
+        assert_eq!((spawned.len(), land(&mut run, &rows)), (1, 1));
+        futures::executor::block_on(spawned.remove(0));
+        run.hang_up();
+        assert_eq!(live(&mut run, &rows).expect("ends well"), json!(1));
+        assert_eq!(run.entries(), ["transaction t ok"]);
+    }
+
+    /// And isn't found, so that it runs again, after a pause that takes for ever here.
+    #[test]
+    fn a_commit_that_panics_is_looked_up() {
+        let mut run = run_with(&(), |ctx, ()| async move {
+            let transaction = transaction_at(&ctx, std::panic::Location::caller(), "t", async |attempt: &Attempt| {
+                attempt.commit(&1, |_, _, _, _| async { panic!("a bug of the store") }).await
+            });
+            Ok(json!(transaction.await?))
+        });
+        assert!(matches!(run.go(), State::Running));
+        assert!(!run.machine.is_in_transaction());
+        assert!(run.entries().is_empty());
     }
 
     #[test]

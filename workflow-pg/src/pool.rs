@@ -6,7 +6,9 @@ use std::time::Duration;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgPool, Postgres, SqlSafeStr, Transaction};
+use tokio::runtime::Handle;
 use workflow_core::StoreError;
+use workflow_core::env::ToItsEnd;
 
 use crate::error;
 use crate::presence::Presence;
@@ -43,13 +45,13 @@ pub(crate) async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, S
 /// under way goes back to its pool as if nothing were open on it, and what the next one writes there with a single
 /// statement is acknowledged, and rolled back later.
 pub(crate) async fn begin_on(pool: &PgPool, begin: String) -> Result<Transaction<'static, Postgres>, StoreError> {
-    let pool = pool.clone();
-    let begun = tokio::spawn(async move {
-        let conn = take(&pool).await?;
-        Transaction::begin(conn, Some(AssertSqlSafe(begin).into_sql_str())).await
+    let conn = take(pool).await.map_err(error::connect)?;
+    let runtime = Handle::current();
+    let begun = ToItsEnd::new(Transaction::begin(conn, Some(AssertSqlSafe(begin).into_sql_str())), move |rest| {
+        runtime.spawn(rest);
     });
-    // Not joined: the runtime goes down. Whether the connect or the BEGIN failed, nothing was written.
-    begun.await.unwrap_or(Err(sqlx::Error::PoolClosed)).map_err(error::connect)
+    // Whether the connect or the BEGIN failed, nothing was written.
+    begun.await.map_err(error::connect)
 }
 
 /// Takes what becomes free while the pool tries to connect: it tries until its time is up when the server has no room for

@@ -1,6 +1,5 @@
 //! From what a run has gathered to the turn that commits it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::failure::Failure;
@@ -10,8 +9,8 @@ use crate::journal::{Fact, OpKey, Phase};
 use crate::ops::{CANCEL, Due, Effect};
 use crate::payload::Payload;
 use crate::seeded::{self, Bug};
+use crate::slot::Slot;
 use crate::store::{Message, NewMessage, NewRun, ParentRef, ParkReason, Status, Then, Turn, Wake};
-use crate::table::Slot;
 
 use super::{InFlight, Machine, Next};
 
@@ -21,7 +20,7 @@ impl Machine {
             return Next::Running;
         }
         let mut table = self.inner.table.borrow_mut();
-        if table.slot.as_ref().is_some_and(|slot| slot.fact.is_some()) {
+        if table.slot.as_ref().is_some_and(|slot| slot.commit.is_some()) {
             return Next::Running;
         }
         if table.slot.as_ref().is_some_and(|slot| !slot.served) {
@@ -39,7 +38,7 @@ impl Machine {
                     continue;
                 }
                 let position = self.position;
-                table.slot = Some(Slot { op, position, served: false, fact: None, done: Arc::default() });
+                table.slot = Some(Slot { op, position, served: false, commit: None });
                 let place = table.ops[op].waker.take();
                 drop(table);
                 guard::wake(&self.root, [Some(waker), place].into_iter().flatten());

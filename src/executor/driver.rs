@@ -348,6 +348,7 @@ impl Driver {
 
     fn drive_dirty(&mut self) {
         let mut dirty = std::mem::take(&mut self.dirty).into_iter();
+        self.out.reserve(dirty.len());
         while let Some(run) = dirty.next() {
             // Before each of them: driving many takes its time.
             if self.shared.lease_in_doubt() {

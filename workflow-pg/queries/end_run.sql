@@ -1,5 +1,4 @@
--- Ends one run, without entries or messages: commit_turns for the end of a lone run, at a third of its cost beyond the commit
--- itself.
+-- Ends one run, without entries or messages: end_runs for a lone run, whose few parameters take less time.
 -- Returns now and the lease_until of the executor; no row, and nothing written, when that isn't alive, the run isn't its
 -- own, or it is before $4.
 --
@@ -25,11 +24,11 @@ WITH fence AS MATERIALIZED (
         END
     FROM fence AS f
     WHERE r.id = $3 AND r.owner = $1 AND r.status = 'running' AND ($4::timestamptz IS NULL OR f.now >= $4)
-    RETURNING r.id, f.now, f.lease_until
+    RETURNING r.id, r.mail, f.now, f.lease_until
 ), emptied AS (
     DELETE FROM workflow.inbox AS i
     USING ended AS e
-    WHERE i.run_id = e.id
+    WHERE e.mail > 0 AND i.run_id = e.id
 ), unsubscribed AS (
     DELETE FROM workflow.subscriptions AS s
     USING ended AS e

@@ -114,6 +114,44 @@ pub(crate) fn bind_entry<'q>(
         .bind(fact.mark))
 }
 
+/// Runs that end, as columns in the order of their ids: everybody locks runs in that order.
+#[derive(Default)]
+pub(crate) struct EndColumns<'a> {
+    ids: Vec<Uuid>,
+    statuses: Vec<&'static str>,
+    codecs: Vec<i16>,
+    outputs: Vec<&'a [u8]>,
+}
+
+impl<'a> EndColumns<'a> {
+    /// The runs that these turns end.
+    pub(crate) fn of(turns: impl Iterator<Item = &'a Turn>) -> Self {
+        let mut ends: Vec<_> = turns
+            .filter_map(|turn| match &turn.then {
+                Then::Finish { status, output } => Some((turn.run.0, status, output)),
+                _ => None,
+            })
+            .collect();
+        ends.sort_unstable_by_key(|(run, ..)| *run);
+        let mut columns = Self::default();
+        for (run, status, output) in ends {
+            columns.ids.push(run);
+            columns.statuses.push(status.as_str());
+            columns.codecs.push(output.codec);
+            columns.outputs.push(&output.bytes);
+        }
+        columns
+    }
+
+    /// Binds ids, statuses, codecs, outputs.
+    pub(crate) fn bind<'q>(self, query: Statement<'q>) -> Statement<'q>
+    where
+        'a: 'q,
+    {
+        query.bind(self.ids).bind(self.statuses).bind(self.codecs).bind(self.outputs)
+    }
+}
+
 /// A message that a batch sends.
 pub(crate) struct Outgoing<'a> {
     pub(crate) to: Uuid,

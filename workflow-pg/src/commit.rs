@@ -10,7 +10,7 @@ use workflow_core::journal::{ENTRY_VERSION, Fact};
 use workflow_core::store::{Committed, Mail, Message, Status, Then, Turn, TurnOutcome};
 use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
 
-use crate::batch::{EntryColumns, KeyColumns, Outgoing, RunChanges, bind_entry, bind_messages, number};
+use crate::batch::{EndColumns, EntryColumns, KeyColumns, Outgoing, RunChanges, bind_entry, bind_messages, number};
 use crate::error::{commit, work};
 use crate::row::{instant, int8};
 use crate::session::{end, retry};
@@ -121,9 +121,12 @@ impl PgStore {
         if let [turn] = turns
             && let Some(time) = end_run(conn, executor, slot.number, turn).await?
         {
-            let mut wakes = Wakes::default();
-            wakes.ended(turn.run.0);
-            return Ok(Try::Done { time, mail: Vec::new(), wakes });
+            return Ok(ended(time, turns));
+        }
+        if turns.iter().all(|turn| only_adds(turn) || only_ends(turn))
+            && let Some(tried) = end_runs(conn, executor, slot.number, turns).await?
+        {
+            return Ok(tried);
         }
         let mut messages: Vec<_> = turns.iter().flat_map(|turn| &turn.sends).map(Outgoing::message).collect();
         Batch { executor, slot: slot.number, turns, messages: &mut messages, fenced: None }.write(conn, commit).await
@@ -210,7 +213,7 @@ async fn add_entry(
     rows.first().map(Time::read).transpose().map_err(commit)
 }
 
-/// `None`, and nothing written, for a turn that is more than an end, and for a reason that [`Batch::write`] finds out.
+/// `None`, and nothing written, for a turn that is more than an end, and for a reason that [`end_runs`] finds out.
 async fn end_run(
     conn: &mut PgConnection,
     executor: ExecutorId,
@@ -218,13 +221,48 @@ async fn end_run(
     turn: &Turn,
 ) -> Result<Option<Time>, StoreError> {
     let Then::Finish { status, output } = &turn.then else { return Ok(None) };
-    if !turn.entries.is_empty() || !turn.sends.is_empty() {
+    if !turn.entries.is_empty() || !only_ends(turn) {
         return Ok(None);
     }
     let query = sqlx::query(seeded::sql(sql::END_RUN)).bind(executor.0).bind(slot).bind(turn.run.0);
     let query = query.bind(not_before(&[turn])).bind(status.as_str()).bind(output.codec).bind(&output.bytes[..]);
     let rows = query.fetch_all(conn).await.map_err(commit)?;
     rows.first().map(Time::read).transpose().map_err(commit)
+}
+
+/// `None`, and nothing written, when some of the runs to end are others': [`Batch::write`] finds out which.
+async fn end_runs(
+    conn: &mut PgConnection,
+    executor: ExecutorId,
+    slot: i16,
+    turns: &[&Turn],
+) -> Result<Option<Try>, StoreError> {
+    let query = sqlx::query(seeded::sql(sql::END_RUNS)).bind(executor.0).bind(slot).bind(not_before(turns));
+    let query = EndColumns::of(turns.iter().copied()).bind(query);
+    let query = EntryColumns::of(turns.iter().copied())?.bind(query);
+    let rows = match query.bind(ENTRY_VERSION).fetch_all(conn).await {
+        Ok(rows) => rows,
+        Err(error) if is_refusal(&error) => return Ok(None),
+        Err(error) => return Err(commit(error)),
+    };
+    let row = rows.first().ok_or(StoreError::LeaseLost(executor))?;
+    let time = Time::read(row).map_err(commit)?;
+    if !row.try_get("on_time").map_err(commit)? {
+        return Ok(Some(Try::Refused { now: time.now, owned: owned_by_claim(turns) }));
+    }
+    Ok(Some(ended(time, turns)))
+}
+
+/// These turns were written; whoever waits for the ends of runs is to be woken.
+fn ended(time: Time, turns: &[&Turn]) -> Try {
+    let mut wakes = Wakes::default();
+    turns.iter().filter(|turn| only_ends(turn)).for_each(|turn| wakes.ended(turn.run.0));
+    Try::Done { time, mail: Vec::new(), wakes }
+}
+
+/// Whether `end_runs.sql` failed on purpose: nothing else of it is read as a boolean.
+fn is_refusal(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "22P02")
 }
 
 async fn check(
@@ -376,6 +414,11 @@ fn only_adds(turn: &Turn) -> bool {
         && turn.consumed == 0
         && turn.sends.is_empty()
         && turn.unsubscribe.is_empty()
+}
+
+/// Whether it ends its run without a word to anybody: with the run goes whatever it had in its inbox or waited for.
+fn only_ends(turn: &Turn) -> bool {
+    turn.is_plain() && matches!(turn.then, Then::Finish { .. }) && turn.sends.is_empty()
 }
 
 fn not_before(turns: &[&Turn]) -> Option<Timestamp> {

@@ -26,7 +26,7 @@ fn altered(text: &'static str) -> &'static str {
 }
 
 /// The statements whose fence [`Bug::UnfencedCommit`] takes away.
-const UNFENCED: [&str; 4] = [sql::COMMIT_ENTRY, sql::COMMIT_ENTRIES, sql::COMMIT_TURNS, sql::END_RUN];
+const UNFENCED: [&str; 5] = [sql::COMMIT_ENTRY, sql::COMMIT_ENTRIES, sql::COMMIT_TURNS, sql::END_RUN, sql::END_RUNS];
 
 /// What a bug makes of a statement that it is in.
 fn spoil(bug: Bug, text: &str) -> Option<String> {

@@ -15,6 +15,7 @@ pub(crate) const DELETE_RUNS: &str = include_str!("../queries/delete_runs.sql");
 pub(crate) const EMIT: &str = include_str!("../queries/emit.sql");
 pub(crate) const END_EXECUTOR: &str = include_str!("../queries/end_executor.sql");
 pub(crate) const END_RUN: &str = include_str!("../queries/end_run.sql");
+pub(crate) const END_RUNS: &str = include_str!("../queries/end_runs.sql");
 pub(crate) const EXPIRED_EXECUTORS: &str = include_str!("../queries/expired_executors.sql");
 pub(crate) const EXPIRE_ABSENT: &str = include_str!("../queries/expire_absent.sql");
 pub(crate) const FIND: &str = include_str!("../queries/find.sql");

@@ -79,3 +79,28 @@ async fn claim_uses_the_partial_indexes_among_many_sleepers() {
         }
     }
 }
+
+/// Among the thousands of runs of one executor each is found by its id.
+#[tokio::test]
+async fn ends_of_runs_are_found_by_id() {
+    let harness = Harness::migrated().await;
+    let fill = "INSERT INTO workflow.runs (id, workflow, version, queue, status, input_codec, input, input_digest, \
+             depth, retain_us, owner, created_at) \
+         SELECT gen_random_uuid(), 'order', 1, 'default', 'running', 0, '1', '', 0, 0, \
+             '018f0000-0000-7000-8000-000000000000', now() FROM generate_series(1, 5000)";
+    sqlx::raw_sql(fill).execute(harness.store.pool()).await.expect("fills");
+    let end = statements().into_iter().find(|(name, _)| name == "end_runs").expect("is there").1;
+    let mut conn = harness.store.pool().acquire().await.expect("connects");
+    for analyze in ["", "VACUUM ANALYZE workflow.runs"] {
+        for prepare in [analyze, "DEALLOCATE ALL", &format!("PREPARE ends AS {end}")] {
+            sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut *conn).await.expect("prepares");
+        }
+        let none = "'{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}'";
+        let explain =
+            format!("EXPLAIN EXECUTE ends(gen_random_uuid(), 0, NULL, '{{}}', '{{}}', '{{}}', '{{}}', {none}, 1)");
+        let rows = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(&mut *conn).await.expect("explains");
+        let plan = rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>().join("\n");
+        assert!(plan.contains("using run_id_is_once on runs"), "{plan}");
+        assert!(!plan.contains("runs_owned") && !plan.contains("Seq Scan"), "{plan}");
+    }
+}

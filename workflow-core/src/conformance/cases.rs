@@ -144,6 +144,7 @@ macro_rules! __conformance_cases {
                 commit_refuses_an_unknown_executor,
                 commit_refuses_what_another_owns_and_writes_the_rest,
                 commit_refuses_an_unknown_run_that_ends,
+                commit_of_plain_ends_refuses_the_run_of_another_alone,
                 commit_refuses_what_is_too_early_and_writes_the_rest,
                 commit_at_the_very_instant_is_not_too_early,
                 landed_tells_which_positions_exist,

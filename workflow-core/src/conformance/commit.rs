@@ -205,6 +205,22 @@ pub async fn commit_refuses_an_unknown_run_that_ends(b: &Bench) {
     assert_eq!(b.record(mine).await.status, Status::Completed);
 }
 
+pub async fn commit_of_plain_ends_refuses_the_run_of_another_alone(b: &Bench) {
+    let (executor, other) = (b.executor().await, b.executor().await);
+    let (first, theirs, kept) = (b.owned(executor).await, b.owned(other).await, b.owned(executor).await);
+    let batch = [
+        Turn { then: finish(), ..turn(first, 0, &["a"]) },
+        Turn { then: finish(), ..turn(theirs, 0, &["x"]) },
+        turn(kept, 0, &["b"]),
+    ];
+    let outcomes = b.commit(executor, &batch).await.turns;
+    assert_eq!(outcomes, [TurnOutcome::Done, TurnOutcome::NotOwned, TurnOutcome::Done]);
+    assert_eq!((b.record(first).await.status, b.journal(first).await.len()), (Status::Completed, 1));
+    let record = b.record(theirs).await;
+    assert_eq!((record.status, record.owner, b.journal(theirs).await), (Status::Running, Some(other), vec![]));
+    assert_eq!((b.record(kept).await.status, b.journal(kept).await.len()), (Status::Running, 1));
+}
+
 pub async fn commit_refuses_what_is_too_early_and_writes_the_rest(b: &Bench) {
     let executor = b.executor().await;
     let runs = [b.owned(executor).await, b.owned(executor).await, b.owned(executor).await];

@@ -235,12 +235,13 @@ impl Machine {
 
     /// The turn under way is in the journal since `now`. Call [`Machine::drive`] afterwards.
     pub fn committed(&mut self, now: Timestamp) {
-        let done = self.in_flight.take().unwrap_or_default();
-        for pending in done.facts {
+        let mut facts = self.in_flight.take().unwrap_or_default().facts;
+        for pending in facts.drain(..) {
             self.keep(self.position, &pending.fact, now);
             self.inner.table.borrow_mut().apply(self.position, pending, now);
             self.position += 1;
         }
+        self.inner.table.borrow_mut().reuse(facts);
     }
 
     /// The turn under way was refused: the store's clock is before its time. Drive again, later.

@@ -124,6 +124,7 @@ impl Machine {
         self.consumed_before = std::mem::replace(&mut self.consumed_in_flight, table.consumed);
         let mut idle = table.bodies == 0;
         let mut wake = Wake { at: table.next_wake(), after: None };
+        turn.entries.reserve_exact(facts.len());
         for pending in &facts {
             match &pending.effect {
                 Effect::None => {}

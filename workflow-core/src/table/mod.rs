@@ -321,6 +321,14 @@ impl Table {
         self.pending.push(Pending { fact, op: Some(index), effect: Effect::None, not_before: None });
     }
 
+    /// Keeps the memory of facts that are committed for those that come next.
+    pub(crate) fn reuse(&mut self, empty: Vec<Pending>) {
+        // Of many at once there may never be as many again.
+        if self.pending.capacity() == 0 && empty.capacity() <= 8 {
+            self.pending = empty;
+        }
+    }
+
     /// A committed fact becomes part of what the code may see.
     pub(crate) fn apply(&mut self, position: u32, pending: Pending, now: Timestamp) {
         let fact = pending.fact;

@@ -14,6 +14,7 @@ pub fn describe() -> Map<String, Value> {
     machine.insert("kernel".into(), json!(read("/proc/sys/kernel/osrelease").trim()));
     machine.insert("load_before".into(), json!(read("/proc/loadavg").trim()));
     machine.insert("system".into(), json!(format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)));
+    machine.insert("allocator".into(), json!("mimalloc"));
     machine.insert("debug_build".into(), json!(cfg!(debug_assertions)));
     machine
 }

@@ -39,6 +39,10 @@ use run::Run;
 use server::Place;
 use stage::Stage;
 
+/// Of ours and the rivals' alike: steps are made of small pieces of memory, which pass between threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {

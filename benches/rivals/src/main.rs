@@ -15,6 +15,10 @@ mod workload;
 
 use options::{Command, Options};
 
+/// Of ours and the rivals' alike: steps are made of small pieces of memory, which pass between threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 type Result<T, E = AnyError> = std::result::Result<T, E>;
 

@@ -15,7 +15,8 @@ use futures::future::{Either, FutureExt, LocalBoxFuture, join_all, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use sim::{Habits, Sim, chaos, gate, started, trace};
+use sim::world::started;
+use sim::{Habits, Sim, chaos, gate, trace};
 use support::Closure;
 use workflow_core::{Ctx, Failure, Result, RetryPolicy, Workflow, WorkflowFuture};
 

@@ -1,5 +1,6 @@
 //! What the checker sees: a good history raises no alarm, and each thing that goes wrong raises the right one.
 
+mod histories;
 mod mutations;
 mod random;
 mod world;
@@ -8,9 +9,10 @@ use std::collections::BTreeMap;
 
 use workflow_checker::check::invariants;
 
+use histories::{ORDER, good};
 use mutations::MUTATIONS;
 use workflow_checker::record::{Hit, Life};
-use world::{ORDER, World, counts, good, ms};
+use world::{World, counts, ms};
 
 #[test]
 fn a_good_history_raises_no_alarm() {

@@ -5,6 +5,7 @@ use uuid::Uuid;
 use workflow_checker::dump::{Effect, Subscription, prefixes};
 use workflow_checker::record::{Finding, Hit, Life, Op, Record, Reply};
 
+use crate::histories::*;
 use crate::world::*;
 
 /// The invariant, what is done, and how.

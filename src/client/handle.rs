@@ -103,7 +103,9 @@ impl<O> RunHandle<O> {
                     Ok(Some(record)) if has_ended(record.status) => return Ok(Ended::There(Box::new(record))),
                     Ok(Some(_)) => away = None,
                     Err(Error::Store(error))
-                        if error.is_transient() && away.get_or_insert_with(Instant::now).elapsed() < OUTAGE =>
+                        if error.is_transient()
+                            && !self.client.inner.store.is_shut_down()
+                            && away.get_or_insert_with(Instant::now).elapsed() < OUTAGE =>
                     {
                         tracing::debug!(run = %self.id, %error, "the run can't be looked up, asking again");
                     }

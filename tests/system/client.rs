@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use workflow::prelude::*;
-use workflow::{Error, RunId, Status, Timestamp};
+use workflow::{Client, Error, RunId, Status, Timestamp};
 
-use crate::support::{Probe, on_every_store, soon};
+use crate::support::{Probe, on_every_database, on_every_store, soon};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Order {
@@ -39,6 +39,18 @@ async fn invoice(_ctx: Ctx, n: u64) -> Result<u64> {
 async fn clock(ctx: Ctx) -> Result<Timestamp> {
     ctx.step("now", async || Ok(())).await?;
     Ok(ctx.now())
+}
+
+on_every_database! {
+    async fn who_waits_for_a_result_is_told_when_the_store_is_shut_down(stage: Stage) {
+        let store = stage.another().await;
+        let run = Client::new(store.clone()).invoke(order, Order { id: 7, cents: 1.5 }).await.expect("invokes");
+        let result = tokio::spawn(async move { run.result().await });
+        store.shutdown().await;
+        // An outage would be waited out for a minute.
+        let told = tokio::time::timeout(Duration::from_secs(20), result).await.expect("told").expect("joined");
+        assert_eq!(told.expect_err("nothing drives it").code(), "STORE_UNAVAILABLE");
+    }
 }
 
 on_every_store! {

@@ -4,7 +4,6 @@ use std::any::{Any, TypeId};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::ids::ExecutorId;
@@ -13,51 +12,6 @@ use crate::store::Store;
 
 /// A future that may be moved between threads.
 pub type SendFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// A task that runs to its end whatever becomes of its holder: dropped before, it is handed over to be spawned.
-///
-/// Where its holder polls it, no other thread has to wake for it.
-pub struct ToItsEnd<T: Send + 'static> {
-    task: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
-    spawn: Option<Box<dyn FnOnce(SendFuture) + Send>>,
-}
-
-impl<T: Send + 'static> ToItsEnd<T> {
-    /// `spawn` gets what is left of `task`.
-    pub fn new(
-        task: impl Future<Output = T> + Send + 'static,
-        spawn: impl FnOnce(SendFuture) + Send + 'static,
-    ) -> Self {
-        Self { task: Some(Box::pin(task)), spawn: Some(Box::new(spawn)) }
-    }
-}
-
-impl<T: Send + 'static> std::fmt::Debug for ToItsEnd<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ToItsEnd({})", if self.task.is_some() { "under way" } else { "over" })
-    }
-}
-
-impl<T: Send + 'static> Future for ToItsEnd<T> {
-    type Output = T;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let Some(task) = &mut self.task else { return Poll::Pending };
-        let polled = task.as_mut().poll(cx);
-        if polled.is_ready() {
-            self.task = None;
-        }
-        polled
-    }
-}
-
-impl<T: Send + 'static> Drop for ToItsEnd<T> {
-    fn drop(&mut self) {
-        if let (Some(task), Some(spawn)) = (self.task.take(), self.spawn.take()) {
-            spawn(Box::pin(async move { drop(task.await) }));
-        }
-    }
-}
 
 /// The process around a machine. The executor implements it with tokio, the tests without.
 pub trait Env: Send + Sync + 'static {

@@ -25,7 +25,6 @@ pub mod replay;
 pub mod retry;
 #[doc(hidden)]
 pub mod seeded;
-mod slot;
 pub mod store;
 mod table;
 pub mod workflow;

@@ -30,8 +30,8 @@ WITH fence AS MATERIALIZED (
            (t.what IS NOT NULL AND r.owner = $1 AND r.status = 'running') AS mine
     FROM fence AS f
     CROSS JOIN unnest($4::uuid[], $5::text[]) AS t (id, what)
-    JOIN workflow.runs AS r ON r.id = t.id
-    ORDER BY r.id
+    JOIN workflow.runs AS r ON r.id = ANY (ARRAY[t.id])
+    ORDER BY t.id
     FOR UPDATE OF r
 ), guard AS MATERIALIZED (
     SELECT f.now, f.lease_until,
@@ -75,7 +75,7 @@ WITH fence AS MATERIALIZED (
         id, what, status, output_codec, output, seen, wake_at, wake_after_us, park_code, park_message, sent
     )
     WHERE g.done
-      AND r.id = t.id
+      AND r.id = ANY (ARRAY[t.id])
       AND (t.what IS NOT NULL OR (t.sent > 0 AND r.status NOT IN ('completed', 'failed', 'cancelled')))
     RETURNING r.id, r.status, r.mail, r.owner, r.queue, t.sent
 ), added AS (
@@ -103,19 +103,19 @@ WITH fence AS MATERIALIZED (
 ), consumed AS (
     DELETE FROM workflow.inbox AS i
     USING guard AS g, unnest($35::uuid[], $36::bigint[]) AS c (run_id, seq)
-    WHERE g.done AND i.run_id = c.run_id AND i.seq <= c.seq
+    WHERE g.done AND i.run_id = ANY (ARRAY[c.run_id]) AND i.seq <= c.seq
 ), emptied AS (
     DELETE FROM workflow.inbox AS i
     USING guard AS g, unnest($37::uuid[]) AS c (run_id)
-    WHERE g.done AND i.run_id = c.run_id
+    WHERE g.done AND i.run_id = ANY (ARRAY[c.run_id])
 ), ended AS (
     DELETE FROM workflow.subscriptions AS s
     USING guard AS g, unnest($37::uuid[]) AS c (run_id)
-    WHERE g.done AND s.run_id = c.run_id
+    WHERE g.done AND s.run_id = ANY (ARRAY[c.run_id])
 ), unsubscribed AS (
     DELETE FROM workflow.subscriptions AS s
     USING guard AS g, unnest($38::uuid[], $39::text[], $40::text[], $41::integer[]) AS c (run_id, kind, name, nth)
-    WHERE g.done AND s.run_id = c.run_id AND s.kind = c.kind AND s.name = c.name AND s.nth = c.nth
+    WHERE g.done AND s.run_id = ANY (ARRAY[c.run_id]) AND s.kind = c.kind AND s.name = c.name AND s.nth = c.nth
 )
 SELECT g.now, g.lease_until, g.done, c.id, c.status, c.mail, c.owner, c.queue
 FROM guard AS g

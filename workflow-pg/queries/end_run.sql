@@ -28,11 +28,11 @@ WITH fence AS MATERIALIZED (
 ), emptied AS (
     DELETE FROM workflow.inbox AS i
     USING ended AS e
-    WHERE e.mail > 0 AND i.run_id = e.id
+    WHERE e.mail > 0 AND i.run_id = ANY (ARRAY[e.id])
 ), unsubscribed AS (
     DELETE FROM workflow.subscriptions AS s
     USING ended AS e
-    WHERE s.run_id = e.id
+    WHERE s.run_id = ANY (ARRAY[e.id])
 )
 SELECT e.now, e.lease_until
 FROM ended AS e

@@ -4,8 +4,9 @@
 -- on_time: whether now isn't before $3, so that it was written. Fails with 22P02, and writes nothing, when a run isn't its
 -- own: that happens so seldom that the batch can be written once more, by commit_turns.
 --
--- What is owned is running. It is asked for in a way that no index knows: each run is to be found by its id, and not among
--- all that the executor has.
+-- Each run is to be found by its id. So the owner is compared in a way that no index knows (what is owned is running), else
+-- all that the executor has are looked through for each; and the id as one of an array of one, which can't be merged, else
+-- a plan that was made while there were few runs reads all of them in the order of their ids.
 --
 -- $1 executor id, $2 slot of its writer, $3 the latest not_before of the batch or NULL
 -- ended runs, each once and in the order of their ids: $4 ids, $5 statuses, $6 output codecs, $7 outputs
@@ -35,7 +36,7 @@ WITH fence AS MATERIALIZED (
         END
     FROM guard AS g
     CROSS JOIN unnest($4::uuid[], $5::text[], $6::smallint[], $7::bytea[]) AS t (id, status, output_codec, output)
-    WHERE g.on_time AND r.id = t.id AND r.owner IS NOT DISTINCT FROM $1
+    WHERE g.on_time AND r.id = ANY (ARRAY[t.id]) AND r.owner IS NOT DISTINCT FROM $1
     RETURNING r.id, r.mail
 ), added AS (
     INSERT INTO workflow.journal
@@ -50,11 +51,11 @@ WITH fence AS MATERIALIZED (
 ), emptied AS (
     DELETE FROM workflow.inbox AS i
     USING ended AS e
-    WHERE e.mail > 0 AND i.run_id = e.id
+    WHERE e.mail > 0 AND i.run_id = ANY (ARRAY[e.id])
 ), unsubscribed AS (
     DELETE FROM workflow.subscriptions AS s
     USING ended AS e
-    WHERE s.run_id = e.id
+    WHERE s.run_id = ANY (ARRAY[e.id])
 )
 SELECT g.now, g.lease_until,
        CASE

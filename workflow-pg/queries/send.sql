@@ -9,8 +9,8 @@
 WITH locked AS MATERIALIZED (
     SELECT r.id, r.status, r.mail, r.owner, r.queue
     FROM unnest($1::uuid[]) AS t (id)
-    JOIN workflow.runs AS r ON r.id = t.id
-    ORDER BY r.id
+    JOIN workflow.runs AS r ON r.id = ANY (ARRAY[t.id])
+    ORDER BY t.id
     FOR UPDATE OF r
 ), clock AS MATERIALIZED (
     SELECT clock_timestamp() AS now, count(*) AS runs
@@ -23,7 +23,7 @@ WITH locked AS MATERIALIZED (
         wake_at = NULL
     FROM clock AS k
     CROSS JOIN unnest($1::uuid[], $2::bigint[]) AS t (id, sent)
-    WHERE r.id = t.id AND t.sent > 0 AND r.status NOT IN ('completed', 'failed', 'cancelled')
+    WHERE r.id = ANY (ARRAY[t.id]) AND t.sent > 0 AND r.status NOT IN ('completed', 'failed', 'cancelled')
     RETURNING r.id, r.status, r.mail, r.owner, r.queue, t.sent
 ), posted AS (
     INSERT INTO workflow.inbox (run_id, seq, kind, name, nth, phase, codec, payload, mark, sent_at)
@@ -39,7 +39,7 @@ WITH locked AS MATERIALIZED (
 ), ended AS (
     DELETE FROM workflow.subscriptions AS s
     USING clock AS k, unnest($13::uuid[], $14::text[], $15::text[], $16::integer[]) AS c (run_id, kind, name, nth)
-    WHERE k.runs >= 0 AND s.run_id = c.run_id AND s.kind = c.kind AND s.name = c.name AND s.nth = c.nth
+    WHERE k.runs >= 0 AND s.run_id = ANY (ARRAY[c.run_id]) AND s.kind = c.kind AND s.name = c.name AND s.nth = c.nth
 )
 SELECT l.id, COALESCE(c.status, l.status) AS status, COALESCE(c.mail, l.mail) AS mail, l.owner, l.queue,
        l.status IN ('completed', 'failed', 'cancelled') AS ended

@@ -21,7 +21,7 @@ WITH taken AS MATERIALIZED (
                ELSE r.crashes + 1
            END AS crashes
     FROM taken AS t
-    JOIN workflow.runs AS r ON r.id = t.id
+    JOIN workflow.runs AS r ON r.id = ANY (ARRAY[t.id])
 )
 UPDATE workflow.runs AS r
 SET status = CASE WHEN c.crashed AND c.crashes > $1 THEN 'parked' ELSE 'ready' END,
@@ -35,5 +35,5 @@ SET status = CASE WHEN c.crashed AND c.crashes > $1 THEN 'parked' ELSE 'ready' E
             THEN 'its executor died ' || c.crashes || ' times while it made no progress: mend what kills the process, then resume the run'
     END
 FROM counted AS c
-WHERE r.id = c.id AND r.status = 'running'
+WHERE r.id = ANY (ARRAY[c.id]) AND r.status = 'running'
 RETURNING r.id, r.queue, r.status = 'parked' AS poisoned

@@ -123,7 +123,9 @@ impl PgStore {
         {
             return Ok(ended(time, turns));
         }
-        if turns.iter().all(|turn| only_adds(turn) || only_ends(turn))
+        // Runs are locked in the order of their ids, which is the plan's order where sessions plan as they are told.
+        if self.has_prepared_sessions()
+            && turns.iter().all(|turn| only_adds(turn) || only_ends(turn))
             && let Some(tried) = end_runs(conn, executor, slot.number, turns).await?
         {
             return Ok(tried);

@@ -10,7 +10,7 @@ use workflow_core::StoreError;
 use crate::error::{self, work};
 use crate::migrate;
 use crate::options::{Capabilities, PgOptions};
-use crate::pool::acquire;
+use crate::pool::{Whose, acquire};
 use crate::pooler;
 use crate::session::SESSION;
 use crate::sql;
@@ -84,7 +84,7 @@ impl PgStore {
     }
 
     async fn check(pool: &PgPool) -> Result<(), StoreError> {
-        let mut conn = acquire(pool).await?;
+        let mut conn = acquire(pool, Whose::Theirs).await?;
         let rows = sqlx::query(sql::SETTINGS).fetch_all(&mut *conn).await.map_err(work)?;
         let Some(row) = rows.first() else { return Ok(()) };
         let version: i32 = row.try_get("version").map_err(work)?;

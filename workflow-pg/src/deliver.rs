@@ -10,7 +10,6 @@ use workflow_core::store::{NewEvent, NewMessage, SendOutcome, Status};
 use crate::batch::{KeyColumns, Outgoing, bind_messages, number};
 use crate::commit::Changed;
 use crate::error::{commit, work};
-use crate::pool::acquire;
 use crate::session::{end, retry};
 use crate::store::PgStore;
 use crate::wake::Wakes;
@@ -41,7 +40,7 @@ impl PgStore {
         max_buffered: u64,
     ) -> Result<(Vec<SendOutcome>, Wakes), StoreError> {
         if emits.is_empty() && sends.len() <= MOST_AT_ONCE {
-            let mut conn = acquire(self.pool()).await?;
+            let mut conn = self.acquire().await?;
             return send(&mut conn, sends, Vec::new(), commit).await;
         }
         let mut tx = self.begin().await?;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use workflow_core::{ExecutorId, StoreError};
 
 use crate::error::commit;
-use crate::pool::acquire;
+use crate::pool::{Whose, acquire};
 use crate::sql;
 use crate::store::PgStore;
 use crate::wake::Wakes;
@@ -82,7 +82,7 @@ impl PgStore {
         for doubt in self.doubts().take() {
             let guard = self.doubts().guard(doubt);
             let owner = doubt.executor;
-            let mut conn = acquire(self.leases()).await?;
+            let mut conn = acquire(self.leases(), Whose::Ours).await?;
             let query = sqlx::query(sql::RELEASE_RUNS).bind(owner).bind(doubt.claim);
             for row in query.fetch_all(&mut *conn).await.map_err(commit)? {
                 tracing::warn!(%executor, %owner, "gave back a run whose owner never learned that it owns it");

@@ -10,7 +10,7 @@ use workflow_core::store::{Heartbeat, Rescued, Wakeup};
 use workflow_core::{ExecutorId, RunId, StoreError, Timestamp};
 
 use crate::error::{commit, work};
-use crate::pool::acquire;
+use crate::pool::{Whose, acquire};
 use crate::presence::{NOTICE, Presence};
 use crate::row::{limit, micros, text};
 use crate::seeded::{self, Bug};
@@ -34,7 +34,7 @@ impl PgStore {
         self.limits().hold_below(lease);
         let presence = self.presence().and_then(|presence| presence.enter(executor.0));
         let now = retry(async || {
-            let mut conn = acquire(self.leases()).await?;
+            let mut conn = acquire(self.leases(), Whose::Ours).await?;
             let query = sqlx::query(sql::REGISTER).bind(executor.0).bind(text(name)).bind(micros(lease));
             let query = query.bind(i32::from(WRITER_SLOTS)).bind(presence).bind(micros(NOTICE));
             let rows = query.fetch_all(&mut *conn).await.map_err(commit)?;
@@ -47,7 +47,7 @@ impl PgStore {
         if let Some(key) = self.presence().and_then(Presence::key_if_held) {
             if presence.is_none() {
                 // It came to be held while the row was written, and didn't find it.
-                let mut conn = acquire(self.leases()).await?;
+                let mut conn = acquire(self.leases(), Whose::Ours).await?;
                 let query = sqlx::query(sql::SET_PRESENCE).bind(key).bind(vec![executor.0]);
                 query.execute(&mut *conn).await.map_err(work)?;
             }
@@ -60,7 +60,7 @@ impl PgStore {
 
     pub(crate) async fn renew(&self, executor: ExecutorId, lease: Duration) -> Result<Heartbeat, StoreError> {
         let renewed = retry(async || {
-            let mut conn = acquire(self.leases()).await?;
+            let mut conn = acquire(self.leases(), Whose::Ours).await?;
             // Repeating it is harmless, so a lost connection is no more than that.
             let query = sqlx::query(sql::HEARTBEAT).bind(executor.0).bind(micros(lease));
             let rows = query.fetch_all(&mut *conn).await.map_err(work)?;
@@ -86,7 +86,7 @@ impl PgStore {
         executor: ExecutorId,
         notice: Option<Duration>,
     ) -> Result<Duration, StoreError> {
-        let mut conn = acquire(self.leases()).await?;
+        let mut conn = acquire(self.leases(), Whose::Ours).await?;
         let query = match notice {
             Some(notice) => sqlx::query(sql::NEED_NOTICE).bind(executor.0).bind(micros(notice)),
             None => sqlx::query(sql::LEASE_LEFT).bind(executor.0),
@@ -102,7 +102,7 @@ impl PgStore {
         for chunk in runs.chunks(CHUNK) {
             let ids: Vec<Uuid> = chunk.iter().map(|run| run.0).collect();
             let rows = retry(async || {
-                let mut conn = acquire(self.leases()).await?;
+                let mut conn = acquire(self.leases(), Whose::Ours).await?;
                 let query = sqlx::query(sql::HAND_OVER).bind(executor.0).bind(&ids);
                 query.fetch_all(&mut *conn).await.map_err(commit)
             })
@@ -149,7 +149,7 @@ impl PgStore {
 
     pub(crate) async fn rescue_runs(&self, max_crashes: u32, most: usize) -> Result<Rescued, StoreError> {
         let mut rescued = Rescued::default();
-        let mut conn = acquire(self.leases()).await?;
+        let mut conn = acquire(self.leases(), Whose::Ours).await?;
         let query = sqlx::query(sql::EXPIRED_EXECUTORS).bind(limit(MAX_DEAD));
         let expired = query.fetch_all(&mut *conn).await.map_err(work)?;
         drop(conn);
@@ -199,7 +199,7 @@ impl PgStore {
         rescued: &mut Rescued,
     ) -> Result<usize, StoreError> {
         let rows = retry(async || {
-            let mut conn = acquire(self.leases()).await?;
+            let mut conn = acquire(self.leases(), Whose::Ours).await?;
             take_over(&mut conn, max_crashes, most, only).await.map_err(commit)
         })
         .await?;
@@ -225,7 +225,7 @@ impl PgStore {
     }
 
     async fn forget_executors(&self) -> Result<(), StoreError> {
-        let mut conn = acquire(self.leases()).await?;
+        let mut conn = acquire(self.leases(), Whose::Ours).await?;
         sqlx::query(sql::FORGET_EXECUTORS).execute(&mut *conn).await.map_err(work)?;
         Ok(())
     }
@@ -254,7 +254,7 @@ async fn take_over(
 /// Prepares what runs wait for when an executor ends: that takes as long as the statements themselves. Behind everybody's
 /// back: whoever needs one before is no worse off.
 async fn prepare(leases: &PgPool) {
-    let Ok(mut conn) = acquire(leases).await else { return };
+    let Ok(mut conn) = acquire(leases, Whose::Ours).await else { return };
     for statement in [sql::HAND_OVER, sql::LOCK_WRITERS, sql::END_EXECUTOR, sql::TAKE_OVER] {
         if let Err(error) = conn.prepare(seeded::sql(statement).into_sql_str()).await {
             tracing::debug!(%error, "a statement can't be prepared");

@@ -4,7 +4,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 use workflow_core::StoreError;
 
 use crate::error::work;
-use crate::pool::{acquire, begin_on};
+use crate::pool::begin_on;
 use crate::session::{end, retry};
 use crate::sql;
 use crate::store::PgStore;
@@ -46,14 +46,14 @@ impl PgStore {
     }
 
     async fn try_migrate(&self) -> Result<(), StoreError> {
-        let mut conn = acquire(self.pool()).await?;
+        let mut conn = self.acquire().await?;
         // Whoever may only read and write rows gets through when there is nothing to do.
         let applied = check_version(&mut conn).await?;
         if applied == latest() {
             return Ok(());
         }
         drop(conn);
-        let mut tx = begin_on(self.pool(), BEGIN.to_owned()).await?;
+        let mut tx = begin_on(self.pool(), self.whose(), BEGIN.to_owned()).await?;
         // Two at once may collide in the system tables; the second then begins again and finds it done.
         sqlx::raw_sql(BOOTSTRAP).execute(&mut *tx).await.map_err(collided)?;
         sqlx::query(sql::LOCK_MIGRATIONS).execute(&mut *tx).await.map_err(work)?;

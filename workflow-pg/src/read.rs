@@ -6,7 +6,6 @@ use workflow_core::store::{ListFilter, Mail, Resume, RunRecord, RunRef};
 use workflow_core::{ExecutorId, RunId, StoreError};
 
 use crate::error::work;
-use crate::pool::acquire;
 use crate::row::{self, int4, limit};
 use crate::session::{end, retry};
 use crate::sql;
@@ -30,7 +29,7 @@ impl PgStore {
 
     pub(crate) async fn mail_of(&self, executor: ExecutorId, most: usize) -> Result<Vec<Mail>, StoreError> {
         retry(async || {
-            let mut conn = acquire(self.pool()).await?;
+            let mut conn = self.acquire().await?;
             let query = sqlx::query(sql::MAIL).bind(executor.0).bind(limit(most));
             let rows = query.fetch_all(&mut *conn).await.map_err(work)?;
             // The next claim of its run tells of a message that can't be read; the mail of the others comes through.
@@ -108,7 +107,7 @@ impl PgStore {
     pub(crate) async fn entries(&self, run: RunId, from: u32, most: usize) -> Result<Vec<Entry>, StoreError> {
         let Ok(first) = i32::try_from(from) else { return Ok(Vec::new()) };
         let rows = retry(async || {
-            let mut conn = acquire(self.pool()).await?;
+            let mut conn = self.acquire().await?;
             let query = sqlx::query(sql::JOURNAL).bind(run.0).bind(first).bind(limit(most));
             query.fetch_all(&mut *conn).await.map_err(work)
         })

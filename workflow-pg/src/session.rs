@@ -6,12 +6,12 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use sqlx::{Executor, PgPool, Postgres, Transaction};
+use sqlx::{Executor, Postgres, Transaction};
 use uuid::Uuid;
 use workflow_core::StoreError;
 
 use crate::error;
-use crate::pool::begin_on;
+use crate::pool::{Whose, begin_on};
 use crate::store::PgStore;
 
 /// Without JIT: the planner takes the claim for expensive, and compiling it took 115 ms where running it takes 0.7 ms.
@@ -95,13 +95,14 @@ impl Limits {
 impl PgStore {
     /// A transaction with our time limits. Dropping it rolls back.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
-        self.begin_on(self.pool(), "BEGIN").await
+        begin_on(self.pool(), self.whose(), self.limits().begin("BEGIN")).await
     }
 
     /// A transaction for leases, each of whose statements sees what was committed before it, whatever the default is: it waits
     /// for locks, and goes on with what those who held them have written.
     pub(crate) async fn begin_for_leases(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
-        self.begin_on(self.leases(), "BEGIN ISOLATION LEVEL READ COMMITTED").await
+        let begin = self.limits().begin("BEGIN ISOLATION LEVEL READ COMMITTED");
+        begin_on(self.leases(), Whose::Ours, begin).await
     }
 
     /// A transaction whose statements are planned for their parameters.
@@ -109,10 +110,6 @@ impl PgStore {
         let mut tx = self.begin().await?;
         (&mut *tx).execute(PLAN_ANEW).await.map_err(error::work)?;
         Ok(tx)
-    }
-
-    async fn begin_on(&self, pool: &PgPool, how: &str) -> Result<Transaction<'static, Postgres>, StoreError> {
-        begin_on(pool, self.limits().begin(how)).await
     }
 }
 

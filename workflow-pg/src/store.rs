@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::PgPool;
+use sqlx::pool::PoolConnection;
+use sqlx::{PgPool, Postgres};
 use workflow_core::journal::Entry;
 use workflow_core::store::{
     Claim, Claimed, Committed, CreateOutcome, Heartbeat, Lane, ListFilter, Mail, NewEvent, NewMessage, NewRun, Rescued,
@@ -17,7 +18,7 @@ use crate::doubt::Doubts;
 use crate::lane::PgLane;
 use crate::listen::Bell;
 use crate::options::Capabilities;
-use crate::pool::lease_pool;
+use crate::pool::{Whose, acquire, lease_pool};
 use crate::presence::{NOTICE, Presence};
 use crate::session::{Limits, Slots};
 use crate::wake::Wakes;
@@ -71,9 +72,18 @@ impl PgStore {
         self.inner.prepared
     }
 
+    pub(crate) fn whose(&self) -> Whose {
+        if self.has_prepared_sessions() { Whose::Ours } else { Whose::Theirs }
+    }
+
+    /// A connection of the pool.
+    pub(crate) async fn acquire(&self) -> Result<PoolConnection<Postgres>, StoreError> {
+        acquire(self.pool(), self.whose()).await
+    }
+
     /// A connection for one statement, at best the one that was used last.
     pub(crate) async fn warm(&self) -> Result<WarmConn<'_>, StoreError> {
-        self.inner.warm.take(&self.inner.pool).await
+        self.inner.warm.take(&self.inner.pool, self.whose()).await
     }
 
     pub(crate) fn leases(&self) -> &PgPool {
@@ -197,6 +207,10 @@ impl Store for PgStore {
         self.inner.warm.close();
         self.inner.leases.close().await;
         self.inner.pool.close().await;
+    }
+
+    fn is_shut_down(&self) -> bool {
+        self.pool().is_closed()
     }
 
     fn as_any(&self) -> &dyn Any {

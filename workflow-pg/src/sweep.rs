@@ -6,7 +6,6 @@ use workflow_core::StoreError;
 use workflow_core::store::Swept;
 
 use crate::error::{commit, work};
-use crate::pool::acquire;
 use crate::row::limit;
 use crate::session::{end, retry};
 use crate::sql;
@@ -16,7 +15,7 @@ impl PgStore {
     pub(crate) async fn sweep_once(&self, most: usize) -> Result<Swept, StoreError> {
         let runs = retry(|| self.sweep_runs(most)).await?;
         let events = retry(async || {
-            let mut conn = acquire(self.pool()).await?;
+            let mut conn = self.acquire().await?;
             let done = sqlx::query(sql::DELETE_EVENTS).bind(limit(most)).execute(&mut *conn).await;
             Ok(done.map_err(commit)?.rows_affected())
         })

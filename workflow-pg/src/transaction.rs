@@ -36,7 +36,7 @@ impl PgStore {
         let begin = format!(
             "BEGIN; SET LOCAL idle_in_transaction_session_timeout = {max_ms}; SET LOCAL statement_timeout = {max_ms}"
         );
-        begin_on(self.pool(), begin).await
+        begin_on(self.pool(), self.whose(), begin).await
     }
 
     /// Adds `fact` to the journal of `run` at `position` and commits the user's transaction with it, provided that

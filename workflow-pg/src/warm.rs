@@ -11,7 +11,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
 use workflow_core::StoreError;
 
-use crate::pool::acquire;
+use crate::pool::{Whose, acquire};
 
 /// A connection that wasn't used for this long is returned to its pool: others may need it.
 const KEEP: Duration = Duration::from_millis(100);
@@ -43,11 +43,11 @@ impl Warm {
     }
 
     /// The connection that was used last, or one of the pool.
-    pub(crate) async fn take<'a>(self: &'a Arc<Self>, pool: &PgPool) -> Result<WarmConn<'a>, StoreError> {
+    pub(crate) async fn take<'a>(self: &'a Arc<Self>, pool: &PgPool, whose: Whose) -> Result<WarmConn<'a>, StoreError> {
         let at_hand = self.lock().pop();
         let conn = match at_hand {
             Some((conn, _)) => conn,
-            None => acquire(pool).await?,
+            None => acquire(pool, whose).await?,
         };
         Ok(WarmConn { warm: self, conn })
     }

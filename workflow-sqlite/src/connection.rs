@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Database, SqlSafeStr, Sqlite};
@@ -74,6 +74,7 @@ pub(crate) struct Connections {
     /// The writer itself for a database in memory, which no other connection can see.
     readers: Vec<Arc<Mutex<Slot>>>,
     next_reader: AtomicUsize,
+    closed: AtomicBool,
 }
 
 impl Connections {
@@ -83,7 +84,7 @@ impl Connections {
         if readers.is_empty() {
             readers.push(Arc::clone(&writer));
         }
-        Self { writer, readers, next_reader: AtomicUsize::new(0) }
+        Self { writer, readers, next_reader: AtomicUsize::new(0), closed: AtomicBool::new(false) }
     }
 
     /// A reader: one that is free, or the next in turn.
@@ -108,7 +109,12 @@ impl Connections {
         Ok(tx)
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     pub(crate) async fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
         for slot in std::iter::once(&self.writer).chain(&self.readers) {
             slot.lock().await.close().await;
         }

@@ -290,6 +290,10 @@ impl Store for SqliteStore {
         self.connections.close().await;
     }
 
+    fn is_shut_down(&self) -> bool {
+        self.connections.is_closed()
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

@@ -5,8 +5,8 @@
 //!
 //! 1. The body runs on an open transaction and gives a value.
 //! 2. [`Attempt::commit`] waits until no other commit of this run is under way and reserves the journal's next
-//!    position, then commits through a task that the machine polls, and that outlives it: the store's function inserts
-//!    the entry in the same transaction, under the same fence as any commit.
+//!    position, then commits through a task that outlives the workflow's future: the store's function inserts the
+//!    entry in the same transaction, under the same fence as any commit.
 //! 3. A commit whose acknowledgement was lost is looked up in the journal. A transaction that was rolled back by
 //!    contention runs again, body and all; nothing of it was kept.
 
@@ -15,7 +15,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, Location};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -33,8 +33,8 @@ use crate::journal::{Fact, Phase};
 use crate::limit::Limited;
 use crate::payload::Payload;
 use crate::retry::RetryPolicy;
-use crate::slot::{Slot, UserCommit};
 use crate::store::{Store, StoreError};
+use crate::table::Slot;
 
 /// How long a transaction may be open by default: below the lease, so that a frozen one is ended by the database.
 pub const DEFAULT_MAX_OPEN: Duration = Duration::from_secs(3);
@@ -62,6 +62,12 @@ pub struct Attempt {
     index: usize,
     step: StepCtx,
     max_open: Duration,
+}
+
+impl std::fmt::Debug for Slot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Slot(position {})", self.position)
+    }
 }
 
 /// Why an attempt didn't commit.
@@ -112,28 +118,35 @@ impl Attempt {
     {
         let (payload, back) = body::round_trip(&*self.inner.env, value).map_err(TransactionError::Failed)?;
         let position = self.reserve().await;
-        let Some(key) = self.inner.table.borrow().ops[self.index].key.clone() else {
-            return Err(TransactionError::Failed(Failure::misuse("a transaction without identity")));
+        let done = Arc::new(Mutex::new(None));
+        let fact = {
+            let mut table = self.inner.table.borrow_mut();
+            let Some(key) = table.ops[self.index].key.clone() else {
+                return Err(TransactionError::Failed(Failure::misuse("a transaction without identity")));
+            };
+            let fact = Fact { key: (*key).clone(), phase: Phase::Ok, payload: payload.clone(), mark: None };
+            table.slot =
+                Some(Slot { op: self.index, position, served: true, fact: Some(fact.clone()), done: done.clone() });
+            fact
         };
-        let fact = Fact { key: (*key).clone(), phase: Phase::Ok, payload: payload.clone(), mark: None };
-        let (run, env) = (self.inner.info.id, self.inner.env.clone());
-        let committing = AssertUnwindSafe(commit(env.executor(), run, position, fact.clone())).catch_unwind();
-        let task = async move {
-            let panicked = || Err(StoreError::Unknown("the commit panicked".to_owned()));
-            match committing.await.unwrap_or_else(|_| panicked()) {
-                Err(StoreError::Unknown(_)) => look_up(&env, run, position).await,
-                committed => committed,
+        let (run, executor) = (self.inner.info.id, self.inner.env.executor());
+        let committing = commit(executor, run, position, fact);
+        let (notify, index, shared) = (self.inner.notify.clone(), self.index, done.clone());
+        let env = self.inner.env.clone();
+        self.inner.env.spawn(Box::pin(async move {
+            let panicked = |_| Err(StoreError::Unknown("the commit panicked".to_owned()));
+            let mut result = AssertUnwindSafe(committing).catch_unwind().await.unwrap_or_else(panicked);
+            if let Err(StoreError::Unknown(_)) = result {
+                result = look_up(&env, run, position).await;
             }
-        };
-        let commit = UserCommit::new(self.index, fact, &self.inner.env, self.inner.notify.clone(), task);
-        let committed = commit.result.clone();
-        self.inner.table.borrow_mut().slot =
-            Some(Slot { op: self.index, position, served: true, commit: Some(commit) });
-        // The machine begins it.
-        (self.inner.notify)(Notice::Body(self.index));
+            *shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(result);
+            notify(Notice::Body(index));
+        }));
+        // The machine takes the result and wakes the body by polling it again.
         let result = std::future::poll_fn(|cx| {
-            if let Some(committed) = committed.take() {
-                return Poll::Ready(committed);
+            let result = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+            if let Some(result) = result {
+                return Poll::Ready(result);
             }
             let waker = cx.waker().clone();
             let old = self.inner.table.borrow_mut().slot_waker.replace(waker);
@@ -176,7 +189,7 @@ impl Attempt {
             let waker = cx.waker().clone();
             let mut table = self.inner.table.borrow_mut();
             match &mut table.slot {
-                Some(slot) if slot.op == self.index && slot.commit.is_none() => {
+                Some(slot) if slot.op == self.index && slot.fact.is_none() => {
                     queueing.served.set(true);
                     slot.served = true;
                     return Poll::Ready(slot.position);
@@ -202,7 +215,7 @@ impl Attempt {
     /// An attempt that didn't commit leaves the position it had reserved.
     fn give_up_place(&self) {
         let mut table = self.inner.table.borrow_mut();
-        if table.slot.as_ref().is_some_and(|slot| slot.op == self.index && slot.commit.is_none()) {
+        if table.slot.as_ref().is_some_and(|slot| slot.op == self.index && slot.fact.is_none()) {
             table.slot = None;
         }
     }
@@ -219,7 +232,7 @@ impl Drop for Queueing<'_> {
     fn drop(&mut self) {
         let Ok(mut table) = self.attempt.inner.table.try_borrow_mut() else { return };
         let index = self.attempt.index;
-        if !self.served.get() && table.slot.as_ref().is_some_and(|slot| slot.op == index && slot.commit.is_none()) {
+        if !self.served.get() && table.slot.as_ref().is_some_and(|slot| slot.op == index && slot.fact.is_none()) {
             table.slot = None;
         }
         let place = table.slot_queue.iter().position(|(op, _)| *op == index);

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 mod report;
-mod slot;
 mod turn;
 mod verify;
 
@@ -33,7 +32,7 @@ use crate::payload::Payload;
 use crate::registry::{AnyWorkflow, Code};
 use crate::seeded::{self, Bug};
 use crate::store::{Message, ParentRef, ParkReason, Turn, Wake};
-use crate::table::{Candidate, Pending, Table};
+use crate::table::{Candidate, Pending, Slot, Table};
 
 /// Polls without progress after which a workflow that wakes itself is taken for a busy loop.
 const MAX_IDLE_POLLS: u32 = 100_000;
@@ -198,7 +197,7 @@ impl Machine {
 
     /// Whether a transaction of one of its bodies is being committed, with an entry of its own.
     pub fn is_in_transaction(&self) -> bool {
-        self.inner.table.borrow().slot.as_ref().is_some_and(|slot| slot.commit.is_some())
+        self.inner.table.borrow().slot.as_ref().is_some_and(|slot| slot.fact.is_some())
     }
 
     /// When the clock matters next for what is recorded: drive again then. Of interest after [`Next::Running`], since a
@@ -437,6 +436,32 @@ impl Machine {
         true
     }
 
+    /// What a user's transaction has committed by itself becomes part of the journal.
+    fn collect_slot(&mut self) {
+        let mut table = self.inner.table.borrow_mut();
+        let Some(slot) = &table.slot else { return };
+        if slot.fact.is_none() {
+            if !table.ops[slot.op].is_open() {
+                table.slot = None;
+            }
+            return;
+        }
+        let result = slot.done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let Some(result) = result else { return };
+        let slot = table.slot.take();
+        let waker = table.slot_waker.take();
+        drop(table);
+        if let (Ok(now), Some(Slot { op, position, fact: Some(fact), .. })) = (result, slot) {
+            self.keep(position, &fact, now);
+            let pending = Pending { fact, op: Some(op), effect: Effect::None, not_before: None };
+            let mut table = self.inner.table.borrow_mut();
+            table.ops[op].settled = true;
+            table.apply(position, pending, now);
+            self.position = position + 1;
+        }
+        guard::wake(&self.root, waker);
+    }
+
     /// Messages become facts, in the order of their seqs and without a gap: consuming one deletes all before it.
     fn take_messages(&mut self) {
         let mut table = self.inner.table.borrow_mut();
@@ -468,8 +493,5 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         self.drop_code();
-        // Whoever kept the context keeps no commit.
-        let slot = self.inner.table.borrow_mut().slot.take();
-        drop(slot);
     }
 }

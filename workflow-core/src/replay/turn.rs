@@ -1,5 +1,6 @@
 //! From what a run has gathered to the turn that commits it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::failure::Failure;
@@ -9,8 +10,8 @@ use crate::journal::{Fact, OpKey, Phase};
 use crate::ops::{CANCEL, Due, Effect};
 use crate::payload::Payload;
 use crate::seeded::{self, Bug};
-use crate::slot::Slot;
 use crate::store::{Message, NewMessage, NewRun, ParentRef, ParkReason, Status, Then, Turn, Wake};
+use crate::table::Slot;
 
 use super::{InFlight, Machine, Next};
 
@@ -20,12 +21,12 @@ impl Machine {
             return Next::Running;
         }
         let mut table = self.inner.table.borrow_mut();
-        if table.slot.as_ref().is_some_and(|slot| slot.commit.is_some()) {
+        if table.slot.as_ref().is_some_and(|slot| slot.fact.is_some()) {
             return Next::Running;
         }
-        if table.slot.as_ref().is_some_and(|slot| !slot.served) {
-            // The code was polled since it was offered, but not the attempt (the kept loser of a select, say): the
-            // rest of the run must not wait for that.
+        if table.slot.as_ref().is_some_and(|slot| !slot.served || self.finished.is_some()) {
+            // The code was polled since it was offered, but not the attempt (the kept loser of a select, say), or it has
+            // ended: the rest of the run must not wait for that.
             table.slot = None;
         }
         if let Some(reason) = table.park.clone() {
@@ -38,7 +39,7 @@ impl Machine {
                     continue;
                 }
                 let position = self.position;
-                table.slot = Some(Slot { op, position, served: false, commit: None });
+                table.slot = Some(Slot { op, position, served: false, fact: None, done: Arc::default() });
                 let place = table.ops[op].waker.take();
                 drop(table);
                 guard::wake(&self.root, [Some(waker), place].into_iter().flatten());

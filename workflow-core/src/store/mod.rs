@@ -233,6 +233,11 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Closes connections in good order. Later calls may fail with [`StoreError::Unavailable`].
     async fn shutdown(&self);
 
+    /// Whether it was shut down, or the pool that it uses closed: nothing is answered any more, ever.
+    fn is_shut_down(&self) -> bool {
+        false
+    }
+
     /// The store itself, for code that knows which it is (`ctx.transaction`).
     fn as_any(&self) -> &dyn Any;
 }

@@ -6,6 +6,7 @@ mod identify;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::panic::Location;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
 use crate::failure::Failure;
@@ -13,8 +14,7 @@ use crate::ids::{RunId, Timestamp};
 use crate::journal::{Fact, OpKey, Phase};
 use crate::ops::{Command, Effect};
 use crate::payload::Payload;
-use crate::slot::Slot;
-use crate::store::ParkReason;
+use crate::store::{ParkReason, StoreError};
 
 /// The outcome of an operation as it is recorded.
 #[derive(Debug, Clone)]
@@ -105,6 +105,16 @@ pub(crate) struct Cancelled {
     pub position: u32,
     pub at: Timestamp,
     pub failure: Failure,
+}
+
+/// A user transaction that commits an entry by itself, and the place it was given.
+pub(crate) struct Slot {
+    pub op: usize,
+    pub position: u32,
+    /// The attempt knows its place.
+    pub served: bool,
+    pub fact: Option<Fact>,
+    pub done: Arc<Mutex<Option<Result<Timestamp, StoreError>>>>,
 }
 
 /// Why a journal can't be taken in.

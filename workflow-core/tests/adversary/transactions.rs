@@ -1,35 +1,34 @@
 //! The commits of user transactions, between those of the machine.
 
 use super::*;
-use futures::channel::oneshot;
 use workflow_core::StoreError;
 use workflow_core::ops::transaction::{Attempt, TransactionOp, transaction_at};
 
-/// Commits that the database is about: their position and fact, and who waits for its answer.
-type Rows = Arc<Mutex<Vec<(u32, Fact, oneshot::Sender<()>)>>>;
-
-/// The commit of a store: answered by [`land`].
-async fn committed(rows: Rows, position: u32, fact: Fact) -> Result<workflow_core::Timestamp, StoreError> {
-    let (answer, answered) = oneshot::channel();
-    rows.lock().expect("no panic holds it").push((position, fact, answer));
-    answered.await.expect("an answer");
-    Ok(support::created())
-}
+/// What the database has: the facts of committed transactions.
+type Rows = Arc<Mutex<Vec<(u32, Fact)>>>;
 
 #[track_caller]
 fn transact<'a>(ctx: &Ctx, rows: &Rows, name: &str, value: u32) -> TransactionOp<'a, u32> {
     let rows = rows.clone();
     transaction_at(ctx, std::panic::Location::caller(), name, async move |attempt: &Attempt| {
         let rows = rows.clone();
-        attempt.commit(&value, move |_, _, position, fact| committed(rows, position, fact)).await
+        attempt
+            .commit(&value, move |_, _, position, fact| async move {
+                rows.lock().expect("no panic holds it").push((position, fact));
+                Ok::<_, StoreError>(support::created())
+            })
+            .await
     })
 }
 
-/// Answers the commits that are under way. Returns how many there were, and puts what they wrote into the journal.
+/// Runs what was spawned. Returns how many there were, and puts what they wrote into the journal.
 fn land(run: &mut Run, rows: &Rows) -> usize {
-    let landed = std::mem::take(&mut *rows.lock().expect("no panic holds it"));
-    let count = landed.len();
-    for (position, fact, answer) in landed {
+    let tasks = std::mem::take(&mut *run.env.spawned.lock().expect("no panic holds it"));
+    let count = tasks.len();
+    for task in tasks {
+        futures::executor::block_on(task);
+    }
+    for (position, fact) in rows.lock().expect("no panic holds it").drain(..) {
         assert_eq!(position as usize, run.journal.len());
         let entry = workflow_core::journal::Entry {
             position,
@@ -38,7 +37,6 @@ fn land(run: &mut Run, rows: &Rows) -> usize {
             recorded_at: support::created(),
         };
         run.journal.push(entry);
-        answer.send(()).expect("somebody waits");
     }
     count
 }
@@ -103,7 +101,12 @@ fn a_kept_loser_does_not_hold_up_the_run() {
         let waits = transaction_at(&ctx, std::panic::Location::caller(), "t", async move |attempt: &Attempt| {
             latch.wait().await;
             let rows = rows.clone();
-            attempt.commit(&2, move |_, _, position, fact| committed(rows, position, fact)).await
+            attempt
+                .commit(&2, move |_, _, position, fact| async move {
+                    rows.lock().expect("no panic holds it").push((position, fact));
+                    Ok::<_, StoreError>(support::created())
+                })
+                .await
         });
         let Either::Left((value, kept)) = select(step, waits).await else { panic!("the latch is closed") };
         let value = value?;
@@ -124,36 +127,6 @@ fn a_kept_loser_does_not_hold_up_the_run() {
     assert_eq!(run.entries(), ["step s ok", "step between ok", "sleep asked", "sleep ok", "transaction t ok"]);
 }
 
-/// It is the store's by then: the rest of it is spawned.
-#[test]
-fn a_commit_that_is_under_way_outlives_the_machine() {
-    let rows = Rows::default();
-    let mut run = run_with(&rows, |ctx, rows| async move { Ok(json!(transact(&ctx, &rows, "t", 1).await?)) });
-    assert!(matches!(run.go(), State::Running));
-    assert_eq!(run.env.spawned.lock().expect("no panic holds it").len(), 0);
-    run.hang_up();
-    let mut spawned = std::mem::take(&mut *run.env.spawned.lock().expect("no panic holds it"));
-    assert_eq!((spawned.len(), land(&mut run, &rows)), (1, 1));
-    futures::executor::block_on(spawned.remove(0));
-    run.hang_up();
-    assert_eq!(live(&mut run, &rows).expect("ends well"), json!(1));
-    assert_eq!(run.entries(), ["transaction t ok"]);
-}
-
-/// And isn't found, so that it runs again, after a pause that takes for ever here.
-#[test]
-fn a_commit_that_panics_is_looked_up() {
-    let mut run = run_with(&(), |ctx, ()| async move {
-        let transaction = transaction_at(&ctx, std::panic::Location::caller(), "t", async |attempt: &Attempt| {
-            attempt.commit(&1, |_, _, _, _| async { panic!("a bug of the store") }).await
-        });
-        Ok(json!(transaction.await?))
-    });
-    assert!(matches!(run.go(), State::Running));
-    assert!(!run.machine.is_in_transaction());
-    assert!(run.entries().is_empty());
-}
-
 #[test]
 fn a_cancel_waits_for_the_commit_that_is_under_way() {
     let rows = Rows::default();
@@ -167,4 +140,54 @@ fn a_cancel_waits_for_the_commit_that_is_under_way() {
     assert!(matches!(run.go(), State::Running));
     assert!(failure(live(&mut run, &rows), FailureKind::Cancelled).contains("enough"));
     assert_eq!(run.entries()[..2], ["transaction t ok", "cancel ok"]);
+}
+
+/// And isn't found, so that it runs again, after a pause that takes for ever here.
+#[test]
+fn a_commit_that_panics_is_looked_up() {
+    let mut run = run_with(&(), |ctx, ()| async move {
+        let transaction = transaction_at(&ctx, std::panic::Location::caller(), "t", async |attempt: &Attempt| {
+            attempt.commit(&1, |_, _, _, _| async { panic!("a bug of the store") }).await
+        });
+        Ok(json!(transaction.await?))
+    });
+    assert!(matches!(run.go(), State::Running));
+    assert!(run.machine.is_in_transaction());
+    assert_eq!(land(&mut run, &Rows::default()), 1);
+    assert!(matches!(run.go(), State::Running));
+    assert!(!run.machine.is_in_transaction());
+    assert!(run.entries().is_empty());
+}
+
+/// The place that it was given is nobody's any more when the code has ended.
+#[test]
+fn code_that_ends_while_a_transaction_has_its_place_ends_the_run() {
+    let latch = Latch::default();
+    let mut run = run_with(&latch, |ctx, latch| async move {
+        let transaction = transaction_at(&ctx, std::panic::Location::caller(), "t", async |attempt: &Attempt| {
+            attempt.reserve().await;
+            latch.wait().await;
+            attempt.commit(&1, |_, _, _, _| async { Ok(support::created()) }).await
+        });
+        let mut polls = 0;
+        let ends = std::future::poll_fn(|_| {
+            polls += 1;
+            // Its third poll is the one in which the place is taken.
+            if polls < 3 { Poll::Pending } else { Poll::Ready(()) }
+        });
+        tokio::select! {
+            biased;
+            value = transaction => Ok(json!(value?)),
+            () = ends => Ok(json!("ended")),
+        }
+    });
+    let next = run.machine.drive(run.now);
+    assert!(matches!(next, Next::Running), "{next:?}");
+    for notice in run.notices.take() {
+        let workflow_core::env::Notice::Body(op) = notice else { panic!("a body") };
+        run.machine.wake_body(op);
+    }
+    // Nothing else would have it driven once more.
+    let Next::Commit { turn, .. } = run.machine.drive(run.now) else { panic!("the code has ended") };
+    assert!(matches!(turn.then, Then::Finish { .. }), "{turn:?}");
 }

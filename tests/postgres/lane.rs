@@ -8,10 +8,10 @@ use sqlx::{Connection, PgConnection};
 use workflow::postgres::PgStore;
 use workflow::prelude::*;
 use workflow::{Client, Status, Store};
-use workflow_testserver::{Database, Options, Server, test_database};
+use workflow_testserver::{Database, test_database};
 
 use crate::faulty::{Call, Error, FaultyStore, Site, Verdict};
-use crate::support::{PATIENCE, login, run_sql, soon, until};
+use crate::support::{Narrow, PATIENCE, soon, until};
 
 /// The last statement of a session that wrote a lone step, which goes on a driver's lane.
 const LANES: &str = "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%Adds one entry%' \
@@ -89,23 +89,12 @@ async fn a_lane_that_is_cut_loses_and_doubles_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_lane_steps_go_the_way_of_all_others() {
-    let server = Server::start(Options::new().set("max_connections", "20").set("superuser_reserved_connections", "3"))
-        .await
-        .expect("a server");
-    let database = server.create_database().await.expect("a database");
-    run_sql(
-        database.url(),
-        &format!("CREATE ROLE app LOGIN PASSWORD 'app'; GRANT CREATE ON DATABASE {} TO app", database.name()),
-    )
-    .await;
-    let url = login(database.url(), "app", "app");
+    let narrow = Narrow::start().await;
+    let url = narrow.url.clone();
     let store = Arc::new(PgStore::connect(&url).await.expect("connects"));
     let executor = start(store, Outside(url.clone())).await;
     // Nothing was written before the last free connection was taken.
-    let mut others = Vec::new();
-    while let Ok(other) = PgConnection::connect(&url).await {
-        others.push(other);
-    }
+    let others = narrow.fill().await;
     let run = executor.client().invoke(plain_steps, 20).await.expect("invokes");
     assert_eq!(soon("result", run.result()).await.expect("completes"), 20);
     for other in others {

@@ -12,7 +12,7 @@ use workflow::{Client, RunId, Store};
 use workflow_testserver::{Options, Server, Shutdown, test_database};
 
 use crate::flow;
-use crate::support::{PATIENCE, login, run_sql, skipped, soon, until};
+use crate::support::{Narrow, PATIENCE, run_sql, skipped, soon, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_only_server_is_refused_and_writes_again_afterwards() {
@@ -31,27 +31,13 @@ async fn a_read_only_server_is_refused_and_writes_again_afterwards() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_without_free_connections_is_waited_for() {
-    let server = Server::start(Options::new().set("max_connections", "20").set("superuser_reserved_connections", "3"))
-        .await
-        .expect("a server");
-    let database = server.create_database().await.expect("a database");
-    run_sql(
-        database.url(),
-        &format!(
-            "CREATE ROLE app LOGIN PASSWORD 'app'; GRANT CREATE ON DATABASE {} TO app; GRANT ALL ON SCHEMA public TO app",
-            database.name()
-        ),
-    )
-    .await;
-    let url = login(database.url(), "app", "app");
+    let narrow = Narrow::start().await;
+    let url = narrow.url.clone();
     let executor = flow::start(PgStore::connect(&url).await.expect("connects")).await.expect("starts");
     let client = executor.client();
     let run = client.invoke(flow::waits, ()).await.expect("invokes");
     // Others take what is left.
-    let mut others = Vec::new();
-    while let Ok(other) = PgConnection::connect(&url).await {
-        others.push(other);
-    }
+    let others = narrow.fill().await;
     let error = PgStore::connect(&url).await.expect_err("no connection is left");
     assert_eq!(error.code(), "STORE_UNAVAILABLE");
     assert!(error.to_string().contains("53300") && error.to_string().contains("max_connections"), "{error}");
@@ -67,22 +53,11 @@ async fn a_server_without_free_connections_is_waited_for() {
 
 #[tokio::test]
 async fn a_pool_that_gets_no_more_connections_shares_those_it_has() {
-    let server = Server::start(Options::new().set("max_connections", "20").set("superuser_reserved_connections", "3"))
-        .await
-        .expect("a server");
-    let database = server.create_database().await.expect("a database");
-    run_sql(
-        database.url(),
-        &format!("CREATE ROLE app LOGIN PASSWORD 'app'; GRANT CREATE ON DATABASE {} TO app", database.name()),
-    )
-    .await;
-    let url = login(database.url(), "app", "app");
+    let narrow = Narrow::start().await;
+    let url = narrow.url.clone();
     let store = Arc::new(PgStore::connect(&url).await.expect("connects"));
     store.migrate().await.expect("migrates");
-    let mut others = Vec::new();
-    while let Ok(other) = PgConnection::connect(&url).await {
-        others.push(other);
-    }
+    let _others = narrow.fill().await;
     let run = RunId::generate();
     // Statements that are their own transaction, and transactions.
     let read = |_| async { store.journal(run, 0, 10).await.map(drop) };

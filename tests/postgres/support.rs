@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use workflow_testserver::{Database, Options, Server};
 
 pub use crate::log::{collect, lines_with};
 
@@ -44,6 +45,35 @@ pub fn login(url: &str, user: &str, password: &str) -> String {
     let (scheme, rest) = url.split_once("://").expect("a URL");
     let (_, place) = rest.rsplit_once('@').expect("with a user");
     format!("{scheme}://{user}:{password}@{place}")
+}
+
+/// A server with room for 17 connections of an ordinary user, and a database of that user's.
+pub struct Narrow {
+    _server: Server,
+    _database: Database,
+    /// The database, as that user.
+    pub url: String,
+}
+
+impl Narrow {
+    pub async fn start() -> Self {
+        let options = Options::new().set("max_connections", "20").set("superuser_reserved_connections", "3");
+        let server = Server::start(options).await.expect("a server");
+        let database = server.create_database().await.expect("a database");
+        let role = "CREATE ROLE app LOGIN PASSWORD 'app'; GRANT ALL ON SCHEMA public TO app; GRANT CREATE ON DATABASE";
+        run_sql(database.url(), &format!("{role} {} TO app", database.name())).await;
+        let url = login(database.url(), "app", "app");
+        Self { _server: server, _database: database, url }
+    }
+
+    /// Takes the connections that are left.
+    pub async fn fill(&self) -> Vec<PgConnection> {
+        let mut others = Vec::new();
+        while let Ok(other) = PgConnection::connect(&self.url).await {
+            others.push(other);
+        }
+        others
+    }
 }
 
 /// A program of the machine, which may not be there.

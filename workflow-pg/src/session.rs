@@ -1,9 +1,8 @@
 //! What sessions are set to, transactions with their time limits, retries, and the slots of writers.
 
 use std::future::Future;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sqlx::{Executor, Postgres, Transaction};

@@ -8,7 +8,7 @@ use super::engine::Engine;
 /// The most rows of one sweep.
 const MAX_SWEEP: usize = 1_000;
 
-/// Sweeps every `interval`, and again at once while sweeps come back full.
+/// Sweeps every `interval`, and again at once while there is more.
 #[expect(clippy::disallowed_methods, reason = "the sweep's interval")]
 pub(crate) async fn run(engine: Arc<Engine>, interval: Duration) {
     loop {
@@ -23,7 +23,7 @@ pub(crate) async fn run(engine: Arc<Engine>, interval: Duration) {
                     if swept.runs + swept.events > 0 {
                         tracing::debug!(runs = swept.runs, events = swept.events, "swept");
                     }
-                    if swept.runs < MAX_SWEEP as u64 && swept.events < MAX_SWEEP as u64 {
+                    if !swept.more || engine.closing() {
                         break;
                     }
                 }

@@ -4,7 +4,8 @@
 -- when done, a row per changed run as it is now; when not done (it is before $3, or not all of the runs that change
 -- are owned) nothing was written and there is a row per run that is owned. At least one row, with NULLs if need be.
 --
--- The runs are locked by id before anything is written; `changed` reads mail from the locked row itself.
+-- The runs are locked by id before anything is written; `changed` reads mail from the locked row itself. Messages are
+-- joined to their runs as in send.
 --
 -- $1 executor id, $2 slot of its writer, $3 the latest not_before of the batch or NULL
 -- runs, an item each, every run once: $4 ids, $5 thens ('finish', 'hang_up', 'park', or NULL for none), $6 final
@@ -90,16 +91,21 @@ WITH fence AS MATERIALIZED (
     WHERE g.done
 ), posted AS (
     INSERT INTO workflow.inbox (run_id, seq, kind, name, nth, phase, codec, payload, mark, sent_at)
-    SELECT c.id, c.mail - c.sent + m.number, m.kind, m.name, m.nth, m.phase, COALESCE(v.codec, m.codec),
+    SELECT m.id, m.mail + m.number, m.kind, m.name, m.nth, m.phase, COALESCE(v.codec, m.codec),
            COALESCE(v.payload, m.payload), m.mark, g.now
     FROM guard AS g
-    CROSS JOIN unnest(
-        $25::uuid[], $26::bigint[], $27::text[], $28::text[], $29::integer[], $30::text[], $31::smallint[],
-        $32::bytea[], $33::bigint[], $34::uuid[]
-    ) AS m (run_id, number, kind, name, nth, phase, codec, payload, mark, event_id)
-    JOIN changed AS c ON c.id = m.run_id
-    LEFT JOIN workflow.events AS v ON v.id = m.event_id
-    WHERE c.status NOT IN ('completed', 'failed', 'cancelled')
+    CROSS JOIN (
+        SELECT c.id, c.mail - c.sent AS mail, c.status, p.run_id, p.number, p.kind, p.name, p.nth, p.phase, p.codec,
+               p.payload, p.mark, p.event_id
+        FROM changed AS c
+        FULL JOIN unnest(
+            $25::uuid[], $26::bigint[], $27::text[], $28::text[], $29::integer[], $30::text[], $31::smallint[],
+            $32::bytea[], $33::bigint[], $34::uuid[]
+        ) AS p (run_id, number, kind, name, nth, phase, codec, payload, mark, event_id) ON p.run_id = c.id
+        OFFSET 0
+    ) AS m
+    LEFT JOIN workflow.events AS v ON v.id = ANY (ARRAY[m.event_id])
+    WHERE m.id IS NOT NULL AND m.run_id IS NOT NULL AND m.status NOT IN ('completed', 'failed', 'cancelled')
 ), consumed AS (
     DELETE FROM workflow.inbox AS i
     USING guard AS g, unnest($35::uuid[], $36::bigint[]) AS c (run_id, seq)

@@ -1,4 +1,5 @@
 -- Looks for buffered events and makes subscriptions where there is none yet. Those that exist are left as they are. The topics are locked.
+-- The events that are found are locked, so that no sweep takes one before its message is written.
 -- Returns a row per subscription that has its event already, with the lowest such: ix (from 1), seq, id, codec, payload.
 --
 -- subscriptions, every one once: $1 run ids, $2 kinds, $3 names, $4 nths, $5 topic names, $6 topic keys, $7 only events with a higher seq
@@ -21,6 +22,7 @@ WITH given AS MATERIALIZED (
           AND e.expires_at > clock_timestamp()
         ORDER BY e.seq
         LIMIT 1
+        FOR KEY SHARE OF e
     ) AS v
 ), made AS (
     INSERT INTO workflow.subscriptions (run_id, kind, name, nth, topic_name, topic_key, after_seq)

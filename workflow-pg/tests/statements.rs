@@ -4,6 +4,7 @@ mod support;
 
 use sqlx::{AssertSqlSafe, Row};
 use support::Harness;
+use workflow_core::Store;
 
 fn statements() -> Vec<(String, String)> {
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("queries");
@@ -92,14 +93,19 @@ fn fill(count: u32) -> String {
          INSERT INTO workflow.inbox SELECT id, 1, 'event', 'a', 1, 'ok', 0, '1', NULL, now() FROM workflow.runs \
              ON CONFLICT DO NOTHING; \
          INSERT INTO workflow.subscriptions SELECT id, 'event', 'a', 1, 'a', 'k', 0 FROM workflow.runs \
-             ON CONFLICT DO NOTHING"
+             ON CONFLICT DO NOTHING; \
+         INSERT INTO workflow.events SELECT id::text, '', 1, id, 0, '1', now(), now() + INTERVAL '1 day' FROM \
+             workflow.runs ON CONFLICT DO NOTHING; \
+         UPDATE workflow.runs SET expires_at = now() + INTERVAL '1 day'"
     )
 }
 
 /// A scan of a table that grows which isn't for certain rows.
 fn reads_all(plan: &str) -> bool {
     let grows = |line: &str| {
-        ["runs", "journal", "inbox", "subscriptions"].iter().any(|table| line.contains(&format!(" on {table} ")))
+        ["runs", "journal", "inbox", "subscriptions", "events"]
+            .iter()
+            .any(|table| line.contains(&format!(" on {table} ")))
     };
     let lines: Vec<_> = plan.lines().collect();
     lines.iter().enumerate().any(|(n, line)| {
@@ -108,19 +114,32 @@ fn reads_all(plan: &str) -> bool {
     })
 }
 
+/// Those that are used for few and for many runs of tables of any size.
+const FIND_BY_ID: [&str; 9] = [
+    "commit_turns",
+    "end_run",
+    "end_runs",
+    "send",
+    "delete_runs",
+    "commit_entry",
+    "commit_entries",
+    "lock_expired",
+    "delete_events",
+];
+
 /// Whatever a plan was made for: it is kept, and the tables grow. Each run is found by its id, and not among all that the
 /// executor has.
 #[tokio::test]
 async fn batches_find_their_runs_by_id_with_plans_that_were_made_when_there_were_few() {
     let harness = Harness::migrated().await;
     let mut conn = harness.store.pool().acquire().await.expect("connects");
-    for wanted in ["commit_turns", "end_run", "end_runs", "send", "delete_runs", "commit_entry", "commit_entries"] {
+    for wanted in FIND_BY_ID {
         let sql = statements().into_iter().find(|(name, _)| name == wanted).expect("is there").1;
         let parameters = (1..).take_while(|n| sql.contains(&format!("${n}"))).map(|_| "NULL").collect::<Vec<_>>();
         let execute = format!("EXECUTE wanted({})", parameters.join(", "));
         for (before, analyzed) in [(0, false), (1, true), (30, true), (5_000, true)] {
-            let clean =
-                "TRUNCATE workflow.runs, workflow.journal, workflow.inbox, workflow.subscriptions; DEALLOCATE ALL";
+            let clean = "TRUNCATE workflow.runs, workflow.journal, workflow.inbox, workflow.subscriptions, workflow.events; \
+                 DEALLOCATE ALL";
             let analyze = if analyzed { "VACUUM ANALYZE" } else { "SELECT 1" };
             let prepare = format!("PREPARE wanted AS {sql}");
             for sql in [clean, &fill(before), analyze, &prepare, &execute, &fill(3_000)] {
@@ -137,4 +156,65 @@ async fn batches_find_their_runs_by_id_with_plans_that_were_made_when_there_were
             );
         }
     }
+}
+
+/// As many messages as runs, however few the planner took them for: not a comparison of each with each.
+#[tokio::test]
+async fn many_messages_are_not_compared_with_all_the_runs_they_go_to() {
+    let harness = Harness::migrated().await;
+    let mut conn = harness.store.pool().acquire().await.expect("connects");
+    sqlx::raw_sql(AssertSqlSafe(fill(1_000))).execute(&mut *conn).await.expect("fills");
+    let ids = "SELECT array_agg(id ORDER BY id)::text FROM workflow.runs";
+    let ids: String = sqlx::query_scalar(ids).fetch_one(&mut *conn).await.expect("looks");
+    let all = |what: &str| format!("'{{{}}}'", vec![what; 1_000].join(","));
+    let (ids, ones, texts, nulls, none) = (format!("'{ids}'"), all("1"), all("a"), all("NULL"), "'{}'");
+    let messages = format!("{ids}, {ones}, {texts}, {texts}, {ones}, {texts}, {ones}, {texts}, {nulls}, {nulls}");
+    let send = format!("{ids}, {ones}, {messages}, {none}, {none}, {none}, {none}");
+    let writer = "INSERT INTO workflow.executors (id, name, state, lease_until, registered_at) \
+             VALUES ('018f0000-0000-7000-8000-000000000000', 'x', 'alive', now() + INTERVAL '1 hour', now()); \
+         INSERT INTO workflow.executor_writers VALUES ('018f0000-0000-7000-8000-000000000000', 0)";
+    sqlx::raw_sql(writer).execute(&mut *conn).await.expect("registers");
+    let runs =
+        format!("{ids}, {nulls}, {nulls}, {nulls}, {nulls}, {nulls}, {nulls}, {nulls}, {nulls}, {nulls}, {ones}, 0");
+    let turns = format!(
+        "'018f0000-0000-7000-8000-000000000000', 0, NULL, {runs}, {entries}, {messages}, {rest}, 1, NULL",
+        entries = [none; 9].join(", "),
+        rest = [none; 7].join(", "),
+    );
+    for (wanted, parameters) in [("send", send), ("commit_turns", turns)] {
+        let sql = statements().into_iter().find(|(name, _)| name == wanted).expect("is there").1;
+        let explain = format!("EXPLAIN (ANALYZE, TIMING OFF) EXECUTE wanted({parameters})");
+        let clean = "TRUNCATE workflow.inbox; SET plan_cache_mode = force_generic_plan; DEALLOCATE ALL";
+        for sql in [clean, &format!("PREPARE wanted AS {sql}")] {
+            sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut *conn).await.expect("prepares");
+        }
+        let rows = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(&mut *conn).await;
+        let rows = rows.unwrap_or_else(|error| panic!("{wanted}: {error}"));
+        let plan = rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>().join("\n");
+        assert!(!plan.contains("Rows Removed by Join Filter"), "{wanted}: {plan}");
+        let posted = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM workflow.inbox").persistent(false);
+        assert_eq!(posted.fetch_one(&mut *conn).await.expect("counts"), 1_000, "{wanted}: {plan}");
+    }
+}
+
+/// Between looking for an event and writing its message, retention must not take it.
+#[tokio::test]
+async fn an_event_that_was_found_is_not_swept_before_its_message_is_written() {
+    let harness = Harness::migrated().await;
+    let pool = harness.store.pool();
+    let emit = "INSERT INTO workflow.topics VALUES ('go', 'k', 1); \
+         INSERT INTO workflow.events VALUES ('go', 'k', 1, gen_random_uuid(), 0, '1', now(), now() + INTERVAL '1 day')";
+    sqlx::raw_sql(emit).execute(pool).await.expect("emits");
+    let sql = statements().into_iter().find(|(name, _)| name == "subscribe").expect("is there").1;
+    let subscribe = "EXECUTE subscribe(ARRAY[gen_random_uuid()], ARRAY['event'], ARRAY['a'], ARRAY[1], ARRAY['go'], \
+         ARRAY['k'], ARRAY[0::bigint])";
+    let mut tx = pool.begin().await.expect("begins");
+    sqlx::raw_sql(AssertSqlSafe(format!("PREPARE subscribe AS {sql}"))).execute(&mut *tx).await.expect("prepares");
+    let found = sqlx::raw_sql(subscribe).fetch_all(&mut *tx).await.expect("looks");
+    assert_eq!(found.len(), 1);
+    let late = "UPDATE workflow.events SET expires_at = now() - INTERVAL '1 second'";
+    sqlx::raw_sql(late).execute(pool).await.expect("lets its time pass");
+    assert_eq!(harness.store.sweep(10).await.expect("sweeps").events, 0, "it is being delivered");
+    tx.commit().await.expect("commits");
+    assert_eq!(harness.store.sweep(10).await.expect("sweeps").events, 1);
 }

@@ -45,12 +45,15 @@ pub(crate) async fn sweep(connection: &mut SqliteConnection, limit: usize, now: 
         .fetch_all(&mut *connection)
         .await
         .map_err(error::statement)?;
+    let full = |count: u64| count >= row::limit(limit).unsigned_abs();
+    let mut more = full(rows.len() as u64);
     let mut room = CHILDREN.max(row::limit(limit));
     let mut runs = Vec::with_capacity(rows.len());
     for row in rows {
         let run = RunId(row.try_get(0).map_err(error::statement)?);
         let detached = sqlx::query(sql::DETACH_CHILDREN).bind(run.0).bind(now).bind(room);
         let detached = detached.execute(&mut *connection).await.map_err(error::statement)?.rows_affected();
+        more |= detached > 0;
         room -= row::stored(detached);
         if room <= 0 {
             break;
@@ -67,5 +70,6 @@ pub(crate) async fn sweep(connection: &mut SqliteConnection, limit: usize, now: 
         .execute(connection)
         .await
         .map_err(error::statement)?;
-    Ok(Swept { runs: swept, events: events.rows_affected() })
+    let events = events.rows_affected();
+    Ok(Swept { runs: swept, events, more: more || full(events) })
 }

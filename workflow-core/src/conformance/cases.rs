@@ -261,6 +261,7 @@ macro_rules! __conformance_cases {
                 sweep_keeps_children_while_their_ended_parent_is_kept,
                 sweep_lets_a_child_that_goes_on_outlive_its_parent,
                 sweep_of_a_bounded_batch_comes_to_the_children_later,
+                sweep_says_when_families_leave_more_to_do,
                 sweep_of_events_keeps_their_numbers_going,
             }
             watch: {

@@ -7,19 +7,20 @@ use crate::ids::{ExecutorId, RunId};
 use crate::journal::OpKey;
 use crate::store::{CreateOutcome, NewEvent, NewRun, ParentRef, RunRef, SendOutcome, Status, Swept, Turn};
 
-const NOTHING: Swept = Swept { runs: 0, events: 0 };
+const NOTHING: Swept = Swept { runs: 0, events: 0, more: false };
 
 async fn sweep(b: &Bench, limit: usize) -> Swept {
     b.store().sweep(limit).await.expect("anyone can sweep")
 }
 
-/// Sweeps until nothing is left to do, which a chain of parents and children may need. Returns how many runs went.
-async fn sweep_all(b: &Bench) -> u64 {
+/// Sweeps until there isn't more, which a chain of parents and children may need. Returns how many runs went.
+async fn sweep_all(b: &Bench, limit: usize) -> u64 {
     let mut runs = 0;
     loop {
-        match sweep(b, 100).await.runs {
-            0 => return runs,
-            more => runs += more,
+        let swept = sweep(b, limit).await;
+        runs += swept.runs;
+        if !swept.more {
+            return runs;
         }
     }
 }
@@ -28,6 +29,16 @@ async fn sweep_all(b: &Bench) -> u64 {
 async fn kept(b: &Bench, owner: ExecutorId, retain: Duration, parent: Option<RunId>) -> RunId {
     let parent = parent.map(|run| ParentRef { run, key: OpKey::new("invoke", "a", 1) });
     b.created(NewRun { owner: Some(owner), retain, parent, ..new_run() }).await.id
+}
+
+/// A parent and so many children, all of whom have ended.
+async fn ended_family(b: &Bench, executor: ExecutorId, children: usize) {
+    let parent = kept(b, executor, SHORT, None).await;
+    for _ in 0..children {
+        let child = kept(b, executor, LONG, Some(parent)).await;
+        b.finish(executor, child).await;
+    }
+    b.finish(executor, parent).await;
 }
 
 async fn exists(b: &Bench, run: RunId) -> bool {
@@ -46,7 +57,7 @@ pub async fn sweep_deletes_runs_after_their_time(b: &Bench) {
         b.finish(executor, run).await;
     }
     b.outlast().await;
-    assert_eq!(sweep(b, 100).await, Swept { runs: 1, events: 0 });
+    assert_eq!(sweep(b, 100).await, Swept { runs: 1, ..NOTHING });
     assert_eq!((exists(b, short).await, exists(b, long).await, exists(b, forever).await), (false, true, true));
     assert_eq!(sweep(b, 100).await, NOTHING);
 }
@@ -94,7 +105,7 @@ pub async fn sweep_is_bounded(b: &Bench) {
     b.outlast().await;
     let mut swept = Vec::new();
     for _ in 0..4 {
-        let Swept { runs, events } = sweep(b, 2).await;
+        let Swept { runs, events, .. } = sweep(b, 2).await;
         swept.push((runs, events));
     }
     assert_eq!(swept, [(2, 2), (2, 2), (1, 1), (0, 0)]);
@@ -132,7 +143,7 @@ pub async fn sweep_keeps_children_as_long_as_their_parent(b: &Bench) {
     assert_eq!(sweep(b, 100).await, NOTHING, "the parent goes on");
     b.finish(executor, parent).await;
     b.outlast().await;
-    assert_eq!(sweep_all(b).await, 3, "the whole family goes");
+    assert_eq!(sweep_all(b, 100).await, 3, "the whole family goes");
     for run in [parent, child, grandchild] {
         assert!(!exists(b, run).await);
     }
@@ -145,7 +156,7 @@ pub async fn sweep_keeps_children_while_their_ended_parent_is_kept(b: &Bench) {
     b.finish(executor, child).await;
     b.finish(executor, parent).await;
     b.outlast().await;
-    assert_eq!(sweep_all(b).await, 0);
+    assert_eq!(sweep_all(b, 100).await, 0);
 }
 
 pub async fn sweep_lets_a_child_that_goes_on_outlive_its_parent(b: &Bench) {
@@ -154,30 +165,35 @@ pub async fn sweep_lets_a_child_that_goes_on_outlive_its_parent(b: &Bench) {
     let child = kept(b, executor, SHORT, Some(parent)).await;
     b.finish(executor, parent).await;
     b.outlast().await;
-    assert_eq!(sweep_all(b).await, 1);
+    assert_eq!(sweep_all(b, 100).await, 1);
     let record = b.record(child).await;
     assert_eq!((record.status, record.parent), (Status::Running, None));
     b.done(executor, turn(child, 0, &["a"])).await;
     b.finish(executor, child).await;
     b.outlast().await;
-    assert_eq!(sweep_all(b).await, 1);
+    assert_eq!(sweep_all(b, 100).await, 1);
 }
 
 pub async fn sweep_of_a_bounded_batch_comes_to_the_children_later(b: &Bench) {
     let executor = b.executor().await;
-    let parent = kept(b, executor, SHORT, None).await;
-    for _ in 0..5 {
-        let child = kept(b, executor, LONG, Some(parent)).await;
-        b.finish(executor, child).await;
-    }
-    b.finish(executor, parent).await;
+    ended_family(b, executor, 5).await;
     b.outlast().await;
     let mut swept = Vec::new();
-    while swept.iter().sum::<u64>() < 6 && swept.len() < 10 {
-        swept.push(sweep(b, 2).await.runs);
+    while swept.last().is_none_or(|last: &Swept| last.more) && swept.len() < 20 {
+        swept.push(sweep(b, 2).await);
     }
-    assert!(swept.iter().all(|n| *n <= 2) && swept.iter().sum::<u64>() == 6, "{swept:?}");
+    let all = swept.iter().map(|swept| swept.runs).sum::<u64>();
+    assert!(swept.iter().all(|swept| swept.runs <= 2) && all == 6, "{swept:?}");
     assert_eq!(sweep(b, 2).await, NOTHING);
+}
+
+pub async fn sweep_says_when_families_leave_more_to_do(b: &Bench) {
+    let executor = b.executor().await;
+    for _ in 0..6 {
+        ended_family(b, executor, 3).await;
+    }
+    b.outlast().await;
+    assert_eq!(sweep_all(b, 4).await, 24, "whoever sweeps while there is more has swept all");
 }
 
 pub async fn sweep_of_events_keeps_their_numbers_going(b: &Bench) {
@@ -187,7 +203,7 @@ pub async fn sweep_of_events_keeps_their_numbers_going(b: &Bench) {
     }
     b.emit(event("other", "1")).await;
     b.outlast().await;
-    assert_eq!(sweep(b, 100).await, Swept { runs: 0, events: 3 });
+    assert_eq!(sweep(b, 100).await, Swept { events: 3, ..NOTHING });
     assert_eq!(sweep(b, 100).await, NOTHING);
     b.emit(event("k", "3")).await;
     let run = b.owned(executor).await;

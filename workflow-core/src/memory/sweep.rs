@@ -2,7 +2,7 @@
 
 use super::state::Life;
 use super::tx::Tx;
-use crate::ids::RunId;
+use crate::ids::{RunId, Timestamp};
 use crate::store::Swept;
 
 impl Tx<'_> {
@@ -18,6 +18,9 @@ impl Tx<'_> {
         while (swept.events as usize) < limit && self.delete_expired_event() {
             swept.events += 1;
         }
+        let due = |at: Option<&Timestamp>| at.is_some_and(|at| *at <= self.now);
+        swept.more = due(self.state.index.expiring.first().map(|(at, _)| at))
+            || due(self.state.index.events.first().map(|(until, ..)| until));
         swept
     }
 

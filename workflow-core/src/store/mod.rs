@@ -217,7 +217,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// `limit` events whose retention is over (a topic without events and subscriptions keeps its last seq).
     ///
     /// A run's time comes `retain` after it ended. A child is kept as long as its parent: when the parent is deleted,
-    /// the child loses its parent and, if it is over, its time has come.
+    /// the child loses its parent and, if it is over, its time has come. One sweep takes a bounded number of children from
+    /// their parents, and a parent that has some left stays: sweep until there isn't [more](Swept::more).
     async fn sweep(&self, limit: usize) -> Result<Swept, StoreError>;
 
     /// Calls `sink` for every [`Wakeup`], from any thread, until the guard is dropped. Wake-ups may come too often;

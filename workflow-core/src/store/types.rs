@@ -366,6 +366,8 @@ pub struct Swept {
     pub runs: u64,
     /// Events.
     pub events: u64,
+    /// Whether there may be more to delete already: a limit was reached, or children have lost their parents. Sweep again.
+    pub more: bool,
 }
 
 /// Something happened that someone may wait for.

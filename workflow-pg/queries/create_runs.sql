@@ -1,5 +1,4 @@
--- Creates runs, except those whose id or invoke_id exists.
--- Returns a row per created run: id, owned, created_at.
+-- Creates runs. What happens to those whose id or invoke_id exists is said behind it (`sql.rs`), and what is returned.
 --
 -- runs: $1 ids, $2 workflows, $3 versions, $4 queues, $5 input codecs, $6 inputs, $7 input digests, $8 invoke_ids,
 -- $9 parent ids, $10 parent kinds, $11 parent names, $12 parent nths, $13 depths, $14 delays in microseconds or NULL,
@@ -42,5 +41,3 @@ SELECT g.id, g.workflow, g.version, g.queue,
 FROM given AS g
 CROSS JOIN clock AS k
 ORDER BY g.invoke_id COLLATE "C" NULLS FIRST, g.id
-ON CONFLICT DO NOTHING
-RETURNING r.id, r.owner IS NOT NULL AS owned, r.created_at

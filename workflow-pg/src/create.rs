@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 use workflow_core::store::{CreateOutcome, Created, NewRun};
 use workflow_core::{RunId, StoreError, Timestamp};
 
+use crate::batch::Statement;
 use crate::error::{commit, work};
 use crate::row::{int4, micros};
 use crate::session::{end, retry};
@@ -50,6 +52,12 @@ impl PgStore {
     async fn try_create(&self, runs: &[NewRun], atomic: bool) -> Result<Vec<CreateOutcome>, StoreError> {
         let slot = self.slots().take();
         let list: Vec<&NewRun> = runs.iter().collect();
+        // Several in one statement of its own, on a pool of the user's, would lack the time limits of a transaction of ours.
+        if (!atomic || runs.len() == 1 || self.has_prepared_sessions())
+            && let Some(outcomes) = self.create_new(&list, slot.number).await?
+        {
+            return Ok(outcomes);
+        }
         // One run is all or nothing by itself.
         if !atomic || runs.len() == 1 {
             let mut conn = self.warm().await?;
@@ -67,6 +75,30 @@ impl PgStore {
 }
 
 impl PgStore {
+    /// Creates runs that nothing stands in the way of, all or none. `None`, and nothing written, when something does, or may.
+    async fn create_new(&self, runs: &[&NewRun], slot: i16) -> Result<Option<Vec<CreateOutcome>>, StoreError> {
+        if runs.iter().any(|run| run.invoke_id.is_some()) {
+            return Ok(None);
+        }
+        let which = first_of_each(runs, &(0..runs.len()).collect::<Vec<_>>());
+        if which.len() < runs.len() {
+            return Ok(None);
+        }
+        let mut conn = self.warm().await?;
+        let how = How { slot, fenced: None, eager: true, alone: true };
+        let query = creation(sql::CREATE_NEW_RUNS, (runs, &which), how)?;
+        match query.fetch_all(&mut *conn).await {
+            Ok(rows) => {
+                conn.keep();
+                let mut created = created(&rows, how)?;
+                Ok(runs.iter().map(|run| created.remove(&run.id).map(CreateOutcome::Created)).collect())
+            }
+            // One of them exists, as its creation had no answer before.
+            Err(error) if is_taken(&error) => Ok(None),
+            Err(error) => Err(commit(error)),
+        }
+    }
+
     /// Creates a run that has an owner, on this connection. `None`, and nothing written, for a reason that
     /// [`Self::create_runs`] finds out.
     pub(crate) async fn create_lone(
@@ -187,18 +219,33 @@ fn first_of_each(runs: &[&NewRun], pending: &[usize]) -> Vec<usize> {
         .collect()
 }
 
+/// Whether a run of this id is there.
+fn is_taken(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.constraint() == Some("run_id_is_once"))
+}
+
 async fn insert(
     conn: &mut PgConnection,
     runs: &[&NewRun],
     which: &[usize],
     how: How,
 ) -> Result<HashMap<RunId, Created>, StoreError> {
+    let rows = creation(sql::CREATE_RUNS, (runs, which), how)?.fetch_all(conn).await.map_err(how.map())?;
+    created(&rows, how)
+}
+
+/// The statement that creates these of the runs.
+fn creation<'q>(
+    statement: &'static str,
+    (runs, which): (&'q [&'q NewRun], &'q [usize]),
+    how: How,
+) -> Result<Statement<'q>, StoreError> {
     let each = || which.iter().map(|ix| runs[*ix]);
     let nth = |run: &NewRun| run.parent.as_ref().map(|p| int4("the number of an operation", p.key.nth)).transpose();
     let nths = each().map(nth).collect::<Result<Vec<_>, _>>()?;
     let owner = |run: &NewRun| run.owner.filter(|_| how.eager).map(|owner| owner.0);
     let owners: BTreeSet<Uuid> = each().filter_map(owner).collect();
-    let rows = sqlx::query(sql::CREATE_RUNS)
+    Ok(sqlx::query(statement)
         .bind(each().map(|r| r.id.0).collect::<Vec<_>>())
         .bind(each().map(|r| &r.workflow[..]).collect::<Vec<_>>())
         .bind(each().map(|r| r.version).collect::<Vec<_>>())
@@ -217,10 +264,10 @@ async fn insert(
         .bind(each().map(owner).collect::<Vec<_>>())
         .bind(owners.into_iter().collect::<Vec<_>>())
         .bind(how.slot)
-        .bind(how.fenced)
-        .fetch_all(conn)
-        .await
-        .map_err(how.map())?;
+        .bind(how.fenced))
+}
+
+fn created(rows: &[PgRow], how: How) -> Result<HashMap<RunId, Created>, StoreError> {
     rows.iter()
         .map(|row| {
             let id = RunId(row.try_get("id").map_err(how.map())?);

@@ -225,9 +225,13 @@ impl PgStore {
     }
 
     async fn forget_executors(&self) -> Result<(), StoreError> {
-        let mut conn = acquire(self.leases(), Whose::Ours).await?;
-        sqlx::query(sql::FORGET_EXECUTORS).execute(&mut *conn).await.map_err(work)?;
-        Ok(())
+        // Others forget the same ones, which a session of a strict isolation level doesn't get over.
+        retry(async || {
+            let mut conn = acquire(self.leases(), Whose::Ours).await?;
+            sqlx::query(sql::FORGET_EXECUTORS).execute(&mut *conn).await.map_err(work)?;
+            Ok(())
+        })
+        .await
     }
 }
 

@@ -18,8 +18,8 @@ pub(crate) const TRANSACTION_MODE: &str = "this is a pooler in transaction mode,
 /// Nothing here is prepared, as that is what such poolers break first; and the second connection holds a session, so that
 /// the first would have to get another one.
 pub(crate) async fn refuse(target: &PgConnectOptions) -> Result<(), StoreError> {
-    let mut one = PgConnection::connect_with(target).await.map_err(connect)?;
-    let mut two = PgConnection::connect_with(target).await.map_err(connect)?;
+    let both = tokio::try_join!(PgConnection::connect_with(target), PgConnection::connect_with(target));
+    let (mut one, mut two) = both.map_err(connect)?;
     // A word of ours: nothing from outside is in it.
     let word = Uuid::new_v4().to_string();
     let mark = sql::MARK_SESSION.replace("WORD", &word);

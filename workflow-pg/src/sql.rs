@@ -1,5 +1,15 @@
 //! The statements, by the name of their file.
 
+macro_rules! create_runs {
+    ($where_there_is_one:literal) => {
+        concat!(
+            include_str!("../queries/create_runs.sql"),
+            $where_there_is_one,
+            "\nRETURNING r.id, r.owner IS NOT NULL AS owned, r.created_at\n"
+        )
+    };
+}
+
 pub(crate) const APPLIED_MIGRATIONS: &str = include_str!("../queries/applied_migrations.sql");
 pub(crate) const AWAIT_ABSENCE: &str = include_str!("../queries/await_absence.sql");
 pub(crate) const CHECK_TURNS: &str = include_str!("../queries/check_turns.sql");
@@ -9,7 +19,11 @@ pub(crate) const COMMIT_ENTRY: &str = include_str!("../queries/commit_entry.sql"
 pub(crate) const COMMIT_TURNS: &str = include_str!("../queries/commit_turns.sql");
 pub(crate) const COUNT_EVENTS: &str = include_str!("../queries/count_events.sql");
 pub(crate) const CREATE_RUN: &str = include_str!("../queries/create_run.sql");
-pub(crate) const CREATE_RUNS: &str = include_str!("../queries/create_runs.sql");
+/// Leaves out runs whose id or invoke_id exists. Like the next, returns a row per created run: id, owned, created_at.
+pub(crate) const CREATE_RUNS: &str = create_runs!("ON CONFLICT DO NOTHING");
+/// Creates none when one exists. An insert that may leave a row out looks for it beforehand and logs it twice: a tenth of
+/// what a run without steps costs the server.
+pub(crate) const CREATE_NEW_RUNS: &str = create_runs!("");
 pub(crate) const DELETE_EVENTS: &str = include_str!("../queries/delete_events.sql");
 pub(crate) const DELETE_RUNS: &str = include_str!("../queries/delete_runs.sql");
 pub(crate) const EMIT: &str = include_str!("../queries/emit.sql");

@@ -26,15 +26,16 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use workflow::prelude::*;
 use workflow::sqlite::{Durability, SqliteOptions};
-use workflow::{RunStatus, Status, Store};
+use workflow::{RunId, RunStatus, Status, Store};
 
 use name::Name;
 use options::Options;
 use output::Report;
 use walk::{Host, Totals};
 
-/// How long a finished manifest is kept: for the other processes that wait for it.
-const RETAIN: Duration = Duration::from_secs(15 * 60);
+/// How long a finished manifest is kept: for the other processes that wait for it, and for one that was killed while it
+/// wrote it out and is started again in the morning.
+const RETAIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn main() -> ExitCode {
     let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr);
@@ -82,14 +83,14 @@ fn run(options: Options) -> Result<ExitCode> {
 async fn make(options: &Options, base: Name) -> Result<ExitCode> {
     let store = open(options.store.as_deref(), &base).await?;
     store.migrate().await?;
-    while store.sweep(1_000).await?.runs > 0 {}
+    while store.sweep(1_000).await?.more {}
 
     let queue = walk::queue(&base);
     let client = Client::new(store.clone());
     let found = client.list().workflow("manifest").queue(&queue).limit(1).await?.pop();
     let host = Host::new(options.batch);
     let generation = match &found {
-        Some(run) if run.status().is_terminal() || run.status() == Status::Parked => generation(run) + 1,
+        Some(run) if is_over(&client, run, options).await? => generation(run) + 1,
         Some(run) if options.fresh => {
             client.cancel(run.id(), "another manifest was asked for").await?;
             generation(run) + 1
@@ -100,9 +101,10 @@ async fn make(options: &Options, base: Name) -> Result<ExitCode> {
         }
         None => 1,
     };
-    let executor = Executor::builder(store)
+    let executor = Executor::builder(store.clone())
         .register(walk::manifest)
         .register(walk::directory)
+        .register(walk::written)
         .queue(Queue::new(&queue).concurrency(256))
         .state(host.clone())
         .lease(options.lease, options.lease / 5)
@@ -121,7 +123,33 @@ async fn make(options: &Options, base: Name) -> Result<ExitCode> {
     };
     let report = Report::read(&client, run.id()).await?;
     executor.shutdown().await?;
-    finish(options, &report, totals, &host)
+    let code = finish(options, &report, totals, &host)?;
+    // That the run is there is what counts; whoever serves the queue next ends it.
+    let mark = Client::new(store).invoke(walk::written, ()).id(mark_of(run.id())).queue(&queue);
+    if let Err(error) = mark.await {
+        eprintln!(
+            "manifest: the same command will write this one again, as it can't be recorded that it was written: {error}"
+        );
+    }
+    Ok(code)
+}
+
+/// Whether the command makes another manifest, and doesn't go on with this one.
+async fn is_over(client: &Client, run: &RunStatus, options: &Options) -> Result<bool> {
+    Ok(match run.status() {
+        // Killed before it was written, it is only written.
+        Status::Completed if !options.fresh => match client.find::<()>(&mark_of(run.id())).await {
+            Ok(_) => true,
+            Err(error) if error.code() == "NO_SUCH_RUN" => false,
+            Err(error) => return Err(error.into()),
+        },
+        status => status.is_terminal() || status == Status::Parked,
+    })
+}
+
+/// The id of the run that says that this one's manifest was written.
+fn mark_of(run: RunId) -> String {
+    format!("written:{run}")
 }
 
 fn finish(options: &Options, report: &Report, totals: Totals, host: &Host) -> Result<ExitCode> {

@@ -124,6 +124,12 @@ pub async fn manifest(ctx: Ctx, base: Name) -> Result<Totals> {
     ctx.invoke(directory, part).queue(queue).await
 }
 
+/// The manifest has been written: the same command makes another one from now on.
+#[workflow]
+pub async fn written(_ctx: Ctx, _input: ()) -> Result<()> {
+    Ok(())
+}
+
 /// One directory.
 #[workflow]
 pub async fn directory(ctx: Ctx, part: Part) -> Result<Totals> {

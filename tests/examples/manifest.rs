@@ -1,10 +1,11 @@
 //! `manifest` against `sha256sum`: odd trees, kills, several processes, what can't be read.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use crate::program::program;
 use crate::tree::{Tree, assert_same, copied, eventually, journaled, steps};
@@ -161,6 +162,26 @@ async fn killed_again_and_again_it_goes_on() {
         told.starts_with("resuming the manifest of ") && told.contains(&format!(": {before} steps are in")),
         "{told}"
     );
+}
+
+#[test]
+fn killed_while_it_writes_it_writes_again_and_reads_nothing() {
+    let tree = Tree::new();
+    for number in 0..2_000 {
+        tree.file(format!("{number}"), format!("{number}"));
+    }
+    // More than a pipe holds that nobody reads.
+    let mut manifest = tree.command(&[]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+    let mut begun = [0];
+    manifest.stdout.as_mut().expect("is piped").read_exact(&mut begun).expect("it writes");
+    manifest.kill().expect("it can be killed");
+    manifest.wait().expect("it can be waited for");
+    let output = tree.manifest(&[]);
+    assert_code(&output, 0);
+    assert_same(&output.stdout, &tree.reference(), "the second time");
+    let (now, before) = steps(&output);
+    assert!(now == 0 && before > 2_000, "{now} steps were run again, {before} were in the journal");
+    assert!(steps(&tree.manifest(&[])).0 > 2_000, "one that was written is made anew");
 }
 
 /// Directories in the tree, the root counted.

@@ -15,8 +15,16 @@ use crate::AnyError;
 use crate::figure::Figures;
 use crate::workload::{Case, Spec};
 
-/// Longer than anything takes that isn't stuck.
-const LIMIT: Duration = Duration::from_secs(1_200);
+/// How long a measurement may take beyond three times what it measures for: no rival that came near the best one took longer.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How the complaint about one begins that took longer.
+const NOT_OVER: &str = "it was killed, as it wasn't over after";
+
+/// Whether a rival was given up because it took so long; it would the next time as well.
+pub fn took_too_long(complaint: &str) -> bool {
+    complaint.starts_with(NOT_OVER)
+}
 
 /// What a rival says of itself.
 #[derive(Debug, Clone, Deserialize)]
@@ -110,7 +118,7 @@ async fn answer(command: &mut Command, limit: Duration) -> Result<String, AnyErr
     let child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn()?;
     let output = tokio::time::timeout(limit, child.wait_with_output()).await;
-    let output = output.map_err(|_| format!("it was killed, as it wasn't over after {} s", limit.as_secs()))??;
+    let output = output.map_err(|_| format!("{NOT_OVER} {} s", limit.as_secs()))??;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if !output.status.success() {
         let complaint = text(&output.stderr);

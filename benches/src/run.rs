@@ -11,7 +11,7 @@ use crate::options::Options;
 use crate::process::{self, Role};
 use crate::report;
 use crate::result::{OfRival, Outcome, Theirs, partition};
-use crate::rival::{Found, Rival, Rivals};
+use crate::rival::{Found, Rival, Rivals, took_too_long};
 use crate::server::Place;
 use crate::stage::Measured;
 use crate::workload::{Against, Case, Spec, Stores};
@@ -81,6 +81,10 @@ impl<'a> Run<'a> {
                 report::progress(spec, &case.name(), "ours", figure);
                 ours[index].push(measured);
                 for (number, rival) in rivals.iter().enumerate().filter(|_| case.rivals) {
+                    let before = theirs.entry((index, number)).or_default();
+                    if before.iter().any(|found| found.as_ref().is_err_and(|complaint| took_too_long(complaint))) {
+                        continue;
+                    }
                     let found = self.theirs(rival, spec, case, seconds).await?;
                     let figure = found.as_ref().ok().and_then(|found| find(&found.figures, spec.figure));
                     report::progress(spec, &case.name(), &rival.rival, figure);

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use futures::future::try_join_all;
+use tokio::task::JoinSet;
 use workflow::Client;
 
 use super::{Against, Case, Spec, Stores};
@@ -35,12 +36,17 @@ pub async fn measure(stage: &Stage) -> Result<Measured, AnyError> {
     // Waiting runs have no place in the queue: this many work at once.
     let executor = stage.builder(1_000, &stamps).await?.max_resident(usize::try_from(size * 2)?).start().await?;
     let client = executor.client();
+    let mut results = JoinSet::new();
     for piece in (0..size).collect::<Vec<_>>().chunks(1_000) {
         let numbers = piece.iter().copied();
-        if one {
-            client.invoke_many(code::waits_for_all, numbers).await?;
+        let handles = if one {
+            client.invoke_many(code::waits_for_all, numbers).await?
         } else {
-            client.invoke_many(code::waits_for_own, numbers).await?;
+            client.invoke_many(code::waits_for_own, numbers).await?
+        };
+        for (handle, n) in handles.into_iter().zip(piece) {
+            let expected = if one { 0 } else { *n };
+            results.spawn(async move { handle.result().await.map(|got| (got, expected)) });
         }
     }
     stage.until(server::Table::Subscriptions, "TRUE", size, 120.0).await?;
@@ -50,11 +56,17 @@ pub async fn measure(stage: &Stage) -> Result<Measured, AnyError> {
     let first = micros();
     let emitted = if one { emit_one(&client, size).await? } else { emit_each(&client, size).await? };
     let emitting = began.elapsed().as_secs_f64();
-    stage.until(server::Table::Runs, "status = 'completed'", size, 120.0).await?;
+    while let Some(result) = results.join_next().await {
+        let (got, expected) = result??;
+        if got != expected {
+            return Err(format!("a run that waits for {expected} got {got}").into());
+        }
+    }
     let seconds = began.elapsed().as_secs_f64();
     let costs = meter.since(&before).await?;
     let replays = executor.replays() as f64 / size as f64;
     executor.shutdown().await?;
+    server::expect(stage.url(), server::Table::Runs, "status = 'completed'", size).await?;
     server::expect(stage.url(), server::Table::Journal, "kind = 'event' AND phase = 'ok'", size).await?;
     let woken = stamps.all();
     let lateness: Vec<f64> = emitted.iter().zip(&woken).map(|(sent, woken)| ms_between(*sent, *woken)).collect();

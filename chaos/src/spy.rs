@@ -108,6 +108,14 @@ impl std::fmt::Debug for SpyLane {
 
 #[async_trait]
 impl Lane for SpyLane {
+    fn is_connected(&self) -> bool {
+        self.inner.is_connected()
+    }
+
+    async fn connect(&mut self) {
+        self.inner.connect().await;
+    }
+
     async fn commit(&mut self, executor: ExecutorId, turn: &Turn) -> Result<Option<Committed>, StoreError> {
         self.lives.see(true, self.inner.commit(executor, turn).await)
     }

@@ -44,6 +44,11 @@ impl Committer {
         let _ = self.turns.send(turns);
     }
 
+    /// The current life is over.
+    pub(crate) fn end_life(&self) {
+        self.life.lose(self.life.executor());
+    }
+
     /// Whether no batch is under way, which would soon be followed by one that has room for more.
     pub(crate) fn is_idle(&self) -> bool {
         self.places.available_permits() == self.writers

@@ -28,9 +28,18 @@ type Call = Pin<Box<dyn Future<Output = (Box<dyn Lane>, Msg)>>>;
 pub(crate) struct OwnLane {
     /// Unless it is in use, or there is none.
     lane: Option<Box<dyn Lane>>,
-    /// A call on it, since when, and until when it is waited for awake.
-    call: Option<(Call, Instant, Option<Instant>)>,
+    /// A call on it.
+    call: Option<UnderWay>,
     awake: Awake,
+}
+
+/// A call on a lane, while it lasts.
+struct UnderWay {
+    call: Call,
+    /// Since when it writes, unless it connects.
+    writes: Option<Instant>,
+    /// Until when it is waited for awake.
+    awake_until: Option<Instant>,
 }
 
 impl OwnLane {
@@ -39,9 +48,9 @@ impl OwnLane {
         Self { lane: shared.env.store.lane(), call: None, awake: Awake::new(shared.awake, processors) }
     }
 
-    /// Whether something is under way.
+    /// Whether something is being written.
     pub(crate) fn is_busy(&self) -> bool {
-        self.call.is_some()
+        self.call.as_ref().is_some_and(|under_way| under_way.writes.is_some())
     }
 
     /// Closes its connection, whatever is under way.
@@ -52,7 +61,7 @@ impl OwnLane {
     /// Resolves at the end of what is under way, with what the driver is to be told. May be dropped at any time.
     pub(crate) async fn next(&mut self, shared: &Shared) -> Msg {
         let clock = &shared.clock;
-        let Some((call, since, awake_until)) = &mut self.call else { return std::future::pending().await };
+        let Some(UnderWay { call, writes, awake_until }) = &mut self.call else { return std::future::pending().await };
         let end = loop {
             if awake_until.is_none_or(|until| clock.local() >= until) {
                 break call.await;
@@ -63,10 +72,18 @@ impl OwnLane {
                 () = tokio::task::yield_now() => std::thread::yield_now(),
             }
         };
-        self.awake.took(clock.local().saturating_duration_since(*since));
-        self.call = None;
+        if let Some(since) = writes {
+            self.awake.took(clock.local().saturating_duration_since(*since));
+        }
         let (lane, msg) = end;
-        self.lane = Some(lane);
+        let has_written = writes.is_some();
+        self.call = None;
+        // A connection that was lost is made anew before it is needed. One that can't be had is asked for by the next commit.
+        if has_written && !lane.is_connected() {
+            self.connect(lane)
+        } else {
+            self.lane = Some(lane)
+        }
         msg
     }
 
@@ -90,16 +107,33 @@ impl OwnLane {
         }
     }
 
-    /// The lane, if nobody else writes just now.
+    /// The lane, if nobody else writes just now and it has a connection. Else it makes one: whatever there is to write has
+    /// taken the other way by then.
     fn free(&mut self, shared: &Shared) -> Option<Box<dyn Lane>> {
-        if shared.commits.is_idle() { self.lane.take() } else { None }
+        if !shared.commits.is_idle() {
+            return None;
+        }
+        let lane = self.lane.take()?;
+        if lane.is_connected() {
+            return Some(lane);
+        }
+        self.connect(lane);
+        None
+    }
+
+    fn connect(&mut self, mut lane: Box<dyn Lane>) {
+        let call = Box::pin(async move {
+            lane.connect().await;
+            (lane, Msg::Reassured)
+        });
+        self.call = Some(UnderWay { call, writes: None, awake_until: None });
     }
 
     fn begin(&mut self, shared: &Shared, call: Call) {
         let now = shared.clock.local();
         // Others that are active have use for the processor.
         let awake = if shared.is_alone() { self.awake.time() } else { None };
-        self.call = Some((call, now, awake.map(|time| now + time)));
+        self.call = Some(UnderWay { call, writes: Some(now), awake_until: awake.map(|time| now + time) });
     }
 }
 

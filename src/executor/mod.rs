@@ -108,11 +108,21 @@ impl Executor {
         let workflows: Vec<(String, i32)> = registry.keys().map(|(name, v)| ((*name).to_owned(), *v)).collect();
         // What was parked may be mended by the code that starts here.
         let codes = MENDED_BY_CODE.iter().map(|code| (*code).to_owned()).collect();
-        store.resume(&Resume::Codes { codes, workflows: workflows.clone() }).await?;
-        // From here on nothing fails that could leave threads and connections behind.
+        let mended = Resume::Codes { codes, workflows: workflows.clone() };
         let executor = ExecutorId::generate();
         let sent = options.local.now();
-        let now = store.register(executor, &options.name, options.lease).await?;
+        let both = futures::join!(store.resume(&mended), store.register(executor, &options.name, options.lease));
+        let now = match both {
+            (Ok(_), now) => now?,
+            (Err(error), registered) => {
+                if registered.is_ok() {
+                    // Else its lease ends it.
+                    let _ = store.close(executor).await;
+                }
+                return Err(error.into());
+            }
+        };
+        // From here on nothing fails that could leave threads and connections behind.
 
         let mut gates: Vec<Arc<Gate>> =
             queues.iter().map(|queue| Arc::new(Gate::new(queue.name.clone(), queue.concurrency))).collect();

@@ -4,27 +4,46 @@
 //! waits for itself: messages, the clock, and the commits of lone turns. It isn't entered while workflows are polled, so
 //! that whatever needs a tokio context outside of a step is noticed; a task has one always, so there it isn't.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::driver::Driver;
 use super::shared::{Msg, Shared};
 
-/// Starts a driver as a thread.
+/// Before a driver takes the place of one that panicked.
+const AFTER_PANIC: Duration = Duration::from_millis(100);
+
+/// Starts a driver as a thread. One that panics, which is a mistake of the engine's, takes its runs with it, and nobody would
+/// ever drive what is sent to it: another takes its place, and the life ends, so that all runs are taken up anew.
 pub(crate) fn start_thread(index: usize, shared: Arc<Shared>) -> std::io::Result<UnboundedSender<Msg>> {
     let (sender, mut messages) = tokio::sync::mpsc::unbounded_channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name(format!("workflow-{index}")).spawn(move || {
-        let mut driver = Driver::new(index, shared);
         loop {
-            let first = runtime.block_on(driver.next(&mut messages));
-            if driver.pass(first, &mut messages).is_break() {
+            let mut driver = Driver::new(index, shared.clone());
+            let drives = || {
+                loop {
+                    let first = runtime.block_on(driver.next(&mut messages));
+                    if driver.pass(first, &mut messages).is_break() {
+                        break;
+                    }
+                }
+            };
+            let driven = catch_unwind(AssertUnwindSafe(drives));
+            // Its connection belongs to the runtime.
+            let dropped = catch_unwind(AssertUnwindSafe(|| runtime.block_on(async { drop(driver) })));
+            if driven.is_ok() && dropped.is_ok() {
                 break;
             }
+            tracing::error!(
+                "a mistake in workflow itself: a driver has panicked, and all runs are taken up anew; please report it"
+            );
+            shared.commits.end_life();
+            std::thread::sleep(AFTER_PANIC);
         }
-        // Its connection belongs to the runtime.
-        runtime.block_on(async { drop(driver) });
     })?;
     Ok(sender)
 }

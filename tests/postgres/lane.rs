@@ -78,12 +78,13 @@ async fn a_lane_that_is_cut_loses_and_doubles_nothing() {
     let executor = start(store.clone(), Outside(database.url().to_owned())).await;
     // Its connections aren't cut.
     let client = Client::new(Arc::new(PgStore::connect(database.url()).await.expect("connects")));
-    let run = client.invoke(cut_off, 20).await.expect("invokes");
+    // Every other one, after the first ones, during which the lane has yet to connect.
+    let run = client.invoke(cut_off, 24).await.expect("invokes");
     let ended = soon("result", run.result()).await.expect("completes");
     assert!(ended >= 10, "{ended} connections were cut: lone steps didn't go on lanes");
     let entries = store.journal(run.id(), 0, 100).await.expect("reads");
     let steps = entries.iter().filter(|entry| entry.fact.key.kind == "step").count();
-    assert_eq!(steps, 20, "{entries:?}");
+    assert_eq!(steps, 24, "{entries:?}");
     executor.shutdown().await.expect("shuts down");
 }
 
@@ -109,13 +110,40 @@ async fn a_shutdown_closes_lanes() {
     let store = Arc::new(PgStore::connect(database.url()).await.expect("connects"));
     let outside = Outside(database.url().to_owned());
     let executor = start(store.clone(), Outside(database.url().to_owned())).await;
-    let run = executor.client().invoke(plain_steps, 20).await.expect("invokes");
-    soon("result", run.result()).await.expect("completes");
-    assert_eq!(outside.count(&format!("SELECT count(*) {ENDED}")).await, 1, "it ended on a lane");
+    until("a run ends on a lane", async || {
+        let run = executor.client().invoke(plain_steps, 20).await.expect("invokes");
+        soon("result", run.result()).await.expect("completes");
+        outside.count(&format!("SELECT count(*) {ENDED}")).await == 1
+    })
+    .await;
     executor.shutdown().await.expect("shuts down");
     // The store is in use still, by a client.
-    Client::new(store.clone()).status(run.id()).await.expect("is there");
+    Client::new(store.clone()).invoke(plain_steps, 1).await.expect("invokes");
     until("the lanes are closed", async || outside.count(&format!("SELECT count(*) {ENDED}")).await == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_driver_that_panics_is_replaced() {
+    let database = test_database().await.expect("a database");
+    let inner: Arc<dyn Store> = Arc::new(PgStore::connect(database.url()).await.expect("connects"));
+    let panicked = Arc::new(AtomicBool::new(false));
+    let told = panicked.clone();
+    let store: Arc<dyn Store> = FaultyStore::new(inner, move |site| {
+        let lone_commit = site.on_lane && site.call == Call::Commit;
+        assert!(!lone_commit || told.swap(true, Ordering::SeqCst), "injected, in the middle of a driver");
+        Verdict::Pass
+    });
+    let executor = start(store, Outside(database.url().to_owned())).await;
+    let first = executor.id();
+    let all = async {
+        while !panicked.load(Ordering::SeqCst) {
+            let run = executor.client().invoke(plain_steps, 20).await.expect("invokes");
+            assert_eq!(run.result().await.expect("completes"), 20);
+        }
+    };
+    soon("all runs are completed", all).await;
+    assert_ne!(executor.id(), first, "the life that lost its driver is over");
+    executor.shutdown().await.expect("shuts down");
 }
 
 /// Invokes runs one after the other until one is created on a lane, whose answer is lost, and fails so many creations then.

@@ -200,6 +200,14 @@ impl std::fmt::Debug for FaultyLane {
 
 #[async_trait]
 impl Lane for FaultyLane {
+    fn is_connected(&self) -> bool {
+        self.inner.is_connected()
+    }
+
+    async fn connect(&mut self) {
+        self.inner.connect().await;
+    }
+
     async fn commit(&mut self, executor: ExecutorId, turn: &Turn) -> Result<Option<Committed>, StoreError> {
         let hangs_up = hang_up(std::slice::from_ref(turn));
         self.faults.judged((Call::Commit, hangs_up, true), self.inner.commit(executor, turn)).await

@@ -3,8 +3,10 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, Executor, PgPool, Row};
+use sqlx::{Connection, Executor, PgPool, Postgres, Row};
+use tokio::sync::watch;
 use workflow_core::StoreError;
 
 use crate::error::{self, work};
@@ -45,8 +47,7 @@ impl PgStore {
     pub async fn connect_with(options: PgOptions) -> Result<Self, StoreError> {
         let target = PgConnectOptions::from_str(&options.url).map_err(error::connect)?;
         let target = tls::secured(target, &options.url);
-        // A pool keeps trying until its time is up and then only says so; these connections say what is wrong.
-        pooler::refuse(&target).await?;
+        let (verdict, told) = watch::channel(false);
         let pool = PgPoolOptions::new()
             .max_connections(options.pool_size)
             .acquire_timeout(options.acquire_timeout)
@@ -57,10 +58,25 @@ impl PgStore {
                     Ok(about.idle_for < TRUSTED_IDLE || conn.ping().await.is_ok())
                 })
             })
-            .after_connect(|conn, _| Box::pin(async move { conn.execute(SESSION).await.map(|_| ()) }))
-            .connect_lazy_with(target);
-        Self::check(&pool).await?;
-        Ok(Self::over(pool, true, options.capabilities))
+            .after_connect(move |conn, _| {
+                let mut told = told.clone();
+                Box::pin(async move {
+                    // A pooler in transaction mode would give these settings to others.
+                    told.wait_for(|ours| *ours).await.map_err(|_| sqlx::Error::PoolClosed)?;
+                    conn.execute(SESSION).await.map(|_| ())
+                })
+            })
+            .connect_lazy_with(target.clone());
+        // A pool keeps trying until its time is up and then only says so; the connections beside it say what is wrong.
+        let looked = async {
+            pooler::refuse(&target).await?;
+            verdict.send_replace(true);
+            Ok(())
+        };
+        let ((), conn) = tokio::try_join!(looked, Self::check(&pool))?;
+        let store = Self::over(pool, true, options.capabilities);
+        store.keep_at_hand(conn);
+        Ok(store)
     }
 
     /// A store over a pool of yours, with all accelerators. Its transactions set their own time limits.
@@ -79,14 +95,14 @@ impl PgStore {
     /// As [`PgStore::connect`].
     pub async fn from_pool_with(pool: PgPool, capabilities: Capabilities) -> Result<Self, StoreError> {
         pooler::refuse(&pool.connect_options()).await?;
-        Self::check(&pool).await?;
+        drop(Self::check(&pool).await?);
         Ok(Self::over(pool, false, capabilities))
     }
 
-    async fn check(pool: &PgPool) -> Result<(), StoreError> {
+    /// Looks what the server is; returns the connection.
+    async fn check(pool: &PgPool) -> Result<PoolConnection<Postgres>, StoreError> {
         let mut conn = acquire(pool, Whose::Theirs).await?;
-        let rows = sqlx::query(sql::SETTINGS).fetch_all(&mut *conn).await.map_err(work)?;
-        let Some(row) = rows.first() else { return Ok(()) };
+        let row = sqlx::query(sql::SETTINGS).fetch_one(&mut *conn).await.map_err(work)?;
         let version: i32 = row.try_get("version").map_err(work)?;
         check_server(version)?;
         let off = |name| row.try_get::<String, _>(name).map(|value| value == "off").map_err(work);
@@ -102,7 +118,7 @@ impl PgStore {
             );
         }
         migrate::check_version(&mut conn).await?;
-        Ok(())
+        Ok(conn)
     }
 }
 

@@ -21,6 +21,8 @@ use crate::wake::Wakes;
 
 /// How many dead executors one rescue looks for.
 const MAX_DEAD: usize = 100;
+/// How long the first claim of an executor isn't disturbed.
+const AFTER_START: Duration = Duration::from_millis(100);
 /// How many runs are handed over in one statement.
 const CHUNK: usize = 1_000;
 
@@ -33,13 +35,13 @@ impl PgStore {
     ) -> Result<Timestamp, StoreError> {
         self.limits().hold_below(lease);
         let presence = self.presence().and_then(|presence| presence.enter(executor.0));
-        let now = retry(async || {
+        let (now, mut conn) = retry(async || {
             let mut conn = acquire(self.leases(), Whose::Ours).await?;
             let query = sqlx::query(sql::REGISTER).bind(executor.0).bind(text(name)).bind(micros(lease));
             let query = query.bind(i32::from(WRITER_SLOTS)).bind(presence).bind(micros(NOTICE));
             let rows = query.fetch_all(&mut *conn).await.map_err(commit)?;
             let row = rows.first().ok_or(StoreError::LeaseLost(executor))?;
-            row.try_get("now").map_err(commit)
+            Ok((row.try_get("now").map_err(commit)?, conn))
         })
         .await?;
         let leases = self.leases().clone();
@@ -47,7 +49,6 @@ impl PgStore {
         if let Some(key) = self.presence().and_then(Presence::key_if_held) {
             if presence.is_none() {
                 // It came to be held while the row was written, and didn't find it.
-                let mut conn = acquire(self.leases(), Whose::Ours).await?;
                 let query = sqlx::query(sql::SET_PRESENCE).bind(key).bind(vec![executor.0]);
                 query.execute(&mut *conn).await.map_err(work)?;
             }
@@ -256,8 +257,13 @@ async fn take_over(
 }
 
 /// Prepares what runs wait for when an executor ends: that takes as long as the statements themselves. Behind everybody's
-/// back: whoever needs one before is no worse off.
+/// back, when the first runs are on their way: whoever needs one before is no worse off.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long others have the processors is real time and decides nothing else"
+)]
 async fn prepare(leases: &PgPool) {
+    tokio::time::sleep(AFTER_START).await;
     let Ok(mut conn) = acquire(leases, Whose::Ours).await else { return };
     for statement in [sql::HAND_OVER, sql::LOCK_WRITERS, sql::END_EXECUTOR, sql::TAKE_OVER] {
         if let Err(error) = conn.prepare(seeded::sql(statement).into_sql_str()).await {

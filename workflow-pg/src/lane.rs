@@ -17,6 +17,8 @@ use crate::store::PgStore;
 
 /// Whoever has to wait for longer takes the pool.
 const CONNECT_TIME: Duration = Duration::from_secs(1);
+/// Before the next attempt: a server without room isn't asked at every commit.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// The way to commit of one thread. Its connection belongs to the runtime that it is first polled in.
 #[derive(Debug)]
@@ -24,11 +26,13 @@ pub(crate) struct PgLane {
     store: PgStore,
     /// With when it was last used.
     conn: Option<(PgConnection, Instant)>,
+    /// When a connection couldn't be made.
+    failed: Option<Instant>,
 }
 
 impl PgLane {
     pub(crate) fn new(store: PgStore) -> Self {
-        Self { store, conn: None }
+        Self { store, conn: None, failed: None }
     }
 
     async fn take(&mut self) -> Result<PgConnection, StoreError> {
@@ -37,6 +41,10 @@ impl PgLane {
         {
             return Ok(conn);
         }
+        self.make().await
+    }
+
+    async fn make(&self) -> Result<PgConnection, StoreError> {
         let options = self.store.pool().connect_options();
         let connecting = async {
             let mut conn = PgConnection::connect_with(&options).await?;
@@ -65,6 +73,24 @@ impl PgLane {
 
 #[async_trait]
 impl Lane for PgLane {
+    fn is_connected(&self) -> bool {
+        self.conn.is_some()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the pace of connecting is real time and decides nothing else")]
+    async fn connect(&mut self) {
+        if self.is_connected() || self.failed.is_some_and(|failed| failed.elapsed() < AFTER_FAILURE) {
+            return;
+        }
+        match self.make().await {
+            Ok(conn) => self.keep(conn),
+            Err(error) => {
+                tracing::debug!(%error, "a thread has no connection of its own, and takes the pool's");
+                self.failed = Some(Instant::now());
+            }
+        }
+    }
+
     async fn commit(&mut self, executor: ExecutorId, turn: &Turn) -> Result<Option<Committed>, StoreError> {
         let mut conn = self.take().await?;
         let committed = self.store.commit_lone(&mut conn, executor, turn).await;

@@ -46,10 +46,11 @@ impl PgStore {
     }
 
     async fn try_migrate(&self) -> Result<(), StoreError> {
-        let mut conn = self.acquire().await?;
+        let mut conn = self.warm().await?;
         // Whoever may only read and write rows gets through when there is nothing to do.
         let applied = check_version(&mut conn).await?;
         if applied == latest() {
+            conn.keep();
             return Ok(());
         }
         drop(conn);

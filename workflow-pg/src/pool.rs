@@ -61,7 +61,14 @@ pub(crate) async fn begin_on(
     whose: Whose,
     begin: String,
 ) -> Result<Transaction<'static, Postgres>, StoreError> {
-    let conn = take(pool, whose).await.map_err(error::connect)?;
+    begin_with(acquire(pool, whose).await?, begin).await
+}
+
+/// The same on a connection of the pool.
+pub(crate) async fn begin_with(
+    conn: PoolConnection<Postgres>,
+    begin: String,
+) -> Result<Transaction<'static, Postgres>, StoreError> {
     // Whether the connect or the BEGIN failed, nothing was written.
     ToItsEnd::new(Transaction::begin(conn, Some(AssertSqlSafe(begin).into_sql_str()))).await.map_err(error::connect)
 }

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sqlx::{Executor, Postgres, Transaction};
+use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 use workflow_core::StoreError;
 
 use crate::error;
-use crate::pool::{Whose, begin_on};
+use crate::pool::{Whose, begin_on, begin_with};
 use crate::store::PgStore;
 
 /// Without JIT: the planner takes the claim for expensive, and compiling it took 115 ms where running it takes 0.7 ms.
@@ -106,9 +106,8 @@ impl PgStore {
 
     /// A transaction whose statements are planned for their parameters.
     pub(crate) async fn begin_planning(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
-        let mut tx = self.begin().await?;
-        (&mut *tx).execute(PLAN_ANEW).await.map_err(error::work)?;
-        Ok(tx)
+        let conn = self.warm().await?.into_inner();
+        begin_with(conn, format!("{}; {PLAN_ANEW}", self.limits().begin("BEGIN"))).await
     }
 }
 

@@ -86,6 +86,11 @@ impl PgStore {
         self.inner.warm.take(&self.inner.pool, self.whose()).await
     }
 
+    /// Keeps an idle connection of the pool for the next statement.
+    pub(crate) fn keep_at_hand(&self, conn: PoolConnection<Postgres>) {
+        self.inner.warm.put(conn);
+    }
+
     pub(crate) fn leases(&self) -> &PgPool {
         &self.inner.leases
     }

@@ -62,7 +62,8 @@ impl Warm {
         clippy::disallowed_methods,
         reason = "how long a connection is idle is real time and decides nothing else"
     )]
-    fn put(self: &Arc<Self>, conn: PoolConnection<Postgres>) {
+    /// Keeps a connection at hand that nothing is under way on.
+    pub(crate) fn put(self: &Arc<Self>, conn: PoolConnection<Postgres>) {
         if self.closed.load(Ordering::Acquire) {
             return;
         }
@@ -115,6 +116,11 @@ impl Drop for Warm {
 }
 
 impl WarmConn<'_> {
+    /// For good: whoever has it returns it to the pool.
+    pub(crate) fn into_inner(self) -> PoolConnection<Postgres> {
+        self.conn
+    }
+
     /// Keeps it at hand: its last statement has succeeded, and nothing is under way on it.
     pub(crate) fn keep(self) {
         self.warm.put(self.conn);

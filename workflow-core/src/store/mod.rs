@@ -226,7 +226,7 @@ pub trait Store: Debug + Send + Sync + 'static {
     fn watch(&self, sink: WakeSink) -> WatchGuard;
 
     /// A way to commit for one thread alone, which has a runtime of its own; `None` when there is none that would be faster
-    /// than [`Store::commit`]. It connects when it is first used.
+    /// than [`Store::commit`]. It connects when it is first asked for.
     fn lane(&self) -> Option<Box<dyn Lane>> {
         None
     }
@@ -274,6 +274,12 @@ impl Debug for WatchGuard {
 /// connection.
 #[async_trait]
 pub trait Lane: Debug + Send {
+    /// Whether the next call finds a connection; else it makes one first.
+    fn is_connected(&self) -> bool;
+
+    /// Makes a connection, if there is none. Should that fail, the next call tries again.
+    async fn connect(&mut self);
+
     /// Commits a turn that [is plain](Turn::is_plain), as [`Store::commit`] would. Holds no lock while it waits to be polled:
     /// the thread may be busy for long. `None` when nothing was written, for a reason that [`Store::commit`] finds out, or
     /// since the turn isn't plain.

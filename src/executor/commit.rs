@@ -44,9 +44,9 @@ impl Committer {
         let _ = self.turns.send(turns);
     }
 
-    /// The current life is over.
-    pub(crate) fn end_life(&self) {
-        self.life.lose(self.life.executor());
+    /// The current life ends as if its process had died.
+    pub(crate) fn crash(&self) {
+        self.life.crash();
     }
 
     /// Whether no batch is under way, which would soon be followed by one that has room for more.

@@ -160,6 +160,13 @@ impl Engine {
         }
     }
 
+    /// Resolves when a heartbeat that failed is tried again: long before the next one would be due, since others take whoever
+    /// stays away for dead.
+    #[expect(clippy::disallowed_methods, reason = "the heartbeat's interval")]
+    pub(crate) async fn next_try(&self) {
+        tokio::time::sleep(self.heartbeat / 8).await;
+    }
+
     /// When the lease of another executor runs out.
     pub(crate) fn learn_expiry(&self, at: Option<Timestamp>) {
         *self.expiry.lock().unwrap_or_else(PoisonError::into_inner) = at;

@@ -13,15 +13,17 @@ use crate::seeded::{self, Bug};
 /// Beats until the executor is closed.
 pub(crate) async fn run(engine: Arc<Engine>) {
     let mut alive_since = engine.shared.clock.local();
+    let mut failed = false;
     loop {
         let beat = tokio::select! {
             biased;
             // What is under way is given up: it may wait for something that the runs of this life hold.
             () = engine.life.lost() => Beat::Lost,
-            beat = beat(&engine, &mut alive_since) => beat,
+            beat = beat(&engine, &mut alive_since, failed) => beat,
         };
+        failed = matches!(beat, Beat::Failed);
         match beat {
-            Beat::Alive => {}
+            Beat::Alive | Beat::Failed => {}
             Beat::Lost => alive_since = rebirth(&engine).await,
             Beat::Closed => return,
         }
@@ -31,13 +33,16 @@ pub(crate) async fn run(engine: Arc<Engine>) {
 /// What a heartbeat came to.
 enum Beat {
     Alive,
+    /// It got no answer, and the lease may last.
+    Failed,
     Lost,
     Closed,
 }
 
-/// Waits until the next heartbeat is due, and does what it asks for. `alive_since` is when the last good one was sent.
-async fn beat(engine: &Arc<Engine>, alive_since: &mut Instant) -> Beat {
-    let mut due = std::pin::pin!(engine.next_beat());
+/// Waits until the next heartbeat is due, and does what it asks for. `alive_since` is when the last good one was sent,
+/// `failed` whether the last one failed.
+async fn beat(engine: &Arc<Engine>, alive_since: &mut Instant, failed: bool) -> Beat {
+    let mut due = std::pin::pin!(async { if failed { engine.next_try().await } else { engine.next_beat().await } });
     loop {
         tokio::select! {
             biased;
@@ -45,7 +50,7 @@ async fn beat(engine: &Arc<Engine>, alive_since: &mut Instant) -> Beat {
             () = &mut due => break,
             () = engine.pulse.notified() => break,
             // However many die, the next beat comes when it is due.
-            () = engine.deaths.notified() => rescue(engine).await,
+            () = engine.deaths.notified(), if !failed => rescue(engine).await,
         }
     }
     let executor = engine.life.executor();
@@ -57,18 +62,23 @@ async fn beat(engine: &Arc<Engine>, alive_since: &mut Instant) -> Beat {
             engine.shared.clock.learn(beat.now);
             engine.learn_due(beat.next_due);
             engine.learn_ready(beat.ready);
-            engine.learn_expiry(beat.next_expiry);
-            if beat.rescue {
+            // After an outage others have yet to say that they live, just as this one had: they have until the next beat.
+            engine.learn_expiry(beat.next_expiry.filter(|_| !failed));
+            if beat.rescue && !failed {
                 rescue(engine).await;
             }
             Beat::Alive
         }
         Err(StoreError::LeaseLost(_)) => Beat::Lost,
         Err(error) => {
-            tracing::warn!(%error, code = error.code(), "the heartbeat failed");
+            if failed {
+                tracing::debug!(%error, code = error.code(), "the heartbeat failed again");
+            } else {
+                tracing::warn!(%error, code = error.code(), "the heartbeat failed");
+            }
             // Nobody can be told, but when the lease has run out others may have our runs by now.
             let over = engine.shared.clock.local().duration_since(*alive_since) > engine.lease;
-            if over { Beat::Lost } else { Beat::Alive }
+            if over { Beat::Lost } else { Beat::Failed }
         }
     }
 }
@@ -164,7 +174,7 @@ impl Pace {
 /// Drops everything and registers under a new id, as soon as the store lets it.
 ///
 /// What the old life still owns is handed over in good order where that is still possible: its runs needn't wait until
-/// the lease has run out, and count no crash, since no process died. That others are taken over is left to the next
+/// the lease has run out, and count no crash, since no process died (unless a driver has panicked). That others are taken over is left to the next
 /// heartbeat: after an outage of the database everybody's lease has run out, and who comes back first must not take
 /// the others for dead.
 async fn rebirth(engine: &Arc<Engine>) -> Instant {
@@ -176,7 +186,7 @@ async fn rebirth(engine: &Arc<Engine>) -> Instant {
         engine.drop_all().await;
     }
     let mut delay = Duration::from_millis(10);
-    let mut closed = false;
+    let mut closed = engine.life.has_crashed(old);
     while !engine.closing() {
         if !closed {
             match store.close(old).await {
@@ -197,6 +207,8 @@ async fn rebirth(engine: &Arc<Engine>) -> Instant {
                 engine.shared.clock.learn(now);
                 engine.shared.term.begin(next, sent, engine.lease, store.notice());
                 engine.life.begin(next);
+                // What was known of the others is from before the outage.
+                engine.learn_expiry(None);
                 engine.look_for_work();
                 return sent;
             }

@@ -12,12 +12,14 @@ pub(crate) struct Life {
     env: Arc<ProcessEnv>,
     /// The last life that was told to be over.
     over: Mutex<Option<ExecutorId>>,
+    /// The last life that ended as if its process had died.
+    crashed: Mutex<Option<ExecutorId>>,
     lost: Notify,
 }
 
 impl Life {
     pub(crate) fn new(env: Arc<ProcessEnv>) -> Self {
-        Self { env, over: Mutex::new(None), lost: Notify::new() }
+        Self { env, over: Mutex::new(None), crashed: Mutex::new(None), lost: Notify::new() }
     }
 
     /// The id of the current life.
@@ -33,6 +35,19 @@ impl Life {
             *self.over.lock().unwrap_or_else(PoisonError::into_inner) = Some(executor);
             self.lost.notify_one();
         }
+    }
+
+    /// The current life is over, by a mistake that may come again with the same run: as if its process had died. Its runs
+    /// are taken over when its lease has run out, and count a crash.
+    pub(crate) fn crash(&self) {
+        let executor = self.executor();
+        *self.crashed.lock().unwrap_or_else(PoisonError::into_inner) = Some(executor);
+        self.lose(executor);
+    }
+
+    /// Whether that life ended as if its process had died.
+    pub(crate) fn has_crashed(&self, executor: ExecutorId) -> bool {
+        *self.crashed.lock().unwrap_or_else(PoisonError::into_inner) == Some(executor)
     }
 
     /// Resolves when the current life is over.

@@ -104,26 +104,6 @@ impl Executor {
         if registry.is_empty() {
             return Err(Misuse::NoWorkflow.into());
         }
-        store.migrate().await?;
-        let workflows: Vec<(String, i32)> = registry.keys().map(|(name, v)| ((*name).to_owned(), *v)).collect();
-        // What was parked may be mended by the code that starts here.
-        let codes = MENDED_BY_CODE.iter().map(|code| (*code).to_owned()).collect();
-        let mended = Resume::Codes { codes, workflows: workflows.clone() };
-        let executor = ExecutorId::generate();
-        let sent = options.local.now();
-        let both = futures::join!(store.resume(&mended), store.register(executor, &options.name, options.lease));
-        let now = match both {
-            (Ok(_), now) => now?,
-            (Err(error), registered) => {
-                if registered.is_ok() {
-                    // Else its lease ends it.
-                    let _ = store.close(executor).await;
-                }
-                return Err(error.into());
-            }
-        };
-        // From here on nothing fails that could leave threads and connections behind.
-
         let mut gates: Vec<Arc<Gate>> =
             queues.iter().map(|queue| Arc::new(Gate::new(queue.name.clone(), queue.concurrency))).collect();
         for workflow in registry.values() {
@@ -135,6 +115,16 @@ impl Executor {
                 }
             }
         }
+        store.migrate().await?;
+        let workflows: Vec<(String, i32)> = registry.keys().map(|(name, v)| ((*name).to_owned(), *v)).collect();
+        // What was parked may be mended by the code that starts here.
+        let codes = MENDED_BY_CODE.iter().map(|code| (*code).to_owned()).collect();
+        store.resume(&Resume::Codes { codes, workflows: workflows.clone() }).await?;
+        // From here on nothing fails that could leave threads and connections behind.
+        let executor = ExecutorId::generate();
+        let sent = options.local.now();
+        let now = store.register(executor, &options.name, options.lease).await?;
+
         let env = Arc::new(ProcessEnv {
             runtime: tokio::runtime::Handle::current(),
             options: options.machine.clone(),
@@ -251,6 +241,7 @@ impl Executor {
     ///
     /// [`Error::Store`] when the store can't be told; the runs are taken over when the lease has run out, then.
     pub async fn shutdown(mut self) -> Result<(), Error> {
+        let first = self.engine.life.executor();
         self.engine.closing.store(true, Ordering::Release);
         // After a lease without an answer nothing of ours can be written any more.
         if tokio::time::timeout(self.engine.lease, self.engine.drain()).await.is_err() {
@@ -258,7 +249,13 @@ impl Executor {
             // They would be in the way. A driver that doesn't answer is in the middle of a workflow's code.
             let _ = tokio::time::timeout(self.engine.heartbeat, lease::drop_runs(&self.engine)).await;
         }
-        let closed = self.engine.shared.env.store.close(self.engine.life.executor()).await;
+        // One that ended meanwhile was perhaps closed by nobody.
+        let mut lives = vec![first, self.engine.life.executor()];
+        lives.dedup();
+        let mut closed = Ok(0);
+        for life in lives.into_iter().filter(|life| !life.0.is_nil()) {
+            closed = closed.and(self.engine.shared.env.store.close(life).await);
+        }
         self.stop();
         for task in std::mem::take(&mut self.tasks) {
             task.abort();

@@ -17,7 +17,8 @@ use super::shared::{Msg, Shared};
 const AFTER_PANIC: Duration = Duration::from_millis(100);
 
 /// Starts a driver as a thread. One that panics, which is a mistake of the engine's, takes its runs with it, and nobody would
-/// ever drive what is sent to it: another takes its place, and the life ends, so that all runs are taken up anew.
+/// ever drive what is sent to it: another takes its place, and the life ends as in a crash. So all runs are taken up anew, and
+/// one that makes every driver panic is parked in the end.
 pub(crate) fn start_thread(index: usize, shared: Arc<Shared>) -> std::io::Result<UnboundedSender<Msg>> {
     let (sender, mut messages) = tokio::sync::mpsc::unbounded_channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -33,15 +34,16 @@ pub(crate) fn start_thread(index: usize, shared: Arc<Shared>) -> std::io::Result
                 }
             };
             let driven = catch_unwind(AssertUnwindSafe(drives));
-            // Its connection belongs to the runtime.
-            let dropped = catch_unwind(AssertUnwindSafe(|| runtime.block_on(async { drop(driver) })));
-            if driven.is_ok() && dropped.is_ok() {
+            // Its connection belongs to the runtime. What it has left may be what it panicked over.
+            let _ = catch_unwind(AssertUnwindSafe(|| runtime.block_on(async { drop(driver) })));
+            if driven.is_ok() {
                 break;
             }
             tracing::error!(
-                "a mistake in workflow itself: a driver has panicked, and all runs are taken up anew; please report it"
+                "a mistake in workflow itself: a driver has panicked, and all runs are taken up anew when the lease has run \
+                 out; please report it"
             );
-            shared.commits.end_life();
+            shared.commits.crash();
             std::thread::sleep(AFTER_PANIC);
         }
     })?;

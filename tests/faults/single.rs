@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use workflow::{Client, MemoryStore, Status, Store, StoreError};
+use workflow::memory::Clock;
+use workflow::prelude::*;
+use workflow::store::RunRef;
+use workflow::{Client, MemoryStore, RunHandle, Status, Store, StoreError, Timestamp};
 
 use crate::faulty::{Call, Error, FaultyStore, Verdict};
 use crate::workload::{self, Bodies};
@@ -257,4 +260,60 @@ async fn who_waits_for_a_result_is_told_of_an_outage_that_lasts() {
     assert_eq!(error.code(), "STORE_UNAVAILABLE");
     let waited = begun.elapsed();
     assert!(waited >= Duration::from_secs(60) && waited < Duration::from_secs(70), "{waited:?}");
+}
+
+/// The time of the runtime, which is paused.
+#[derive(Debug)]
+struct RuntimeClock(tokio::time::Instant);
+
+impl Clock for RuntimeClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::UNIX_EPOCH + self.0.elapsed()
+    }
+}
+
+/// An executor that reaches the store except from `begin` until `end`, and a run that it keeps for hours.
+async fn away(memory: &MemoryStore, begin: Duration, end: Duration) -> (Executor, RunHandle<()>) {
+    let started = tokio::time::Instant::now();
+    let store: Arc<dyn Store> = FaultyStore::new(Arc::new(memory.clone()), move |_| {
+        if (begin..end).contains(&started.elapsed()) { Verdict::Before(Error::Unavailable) } else { Verdict::Pass }
+    });
+    let builder = Executor::builder(store).register(keeps).lease(Duration::from_secs(3), Duration::from_secs(1));
+    let executor = builder.drive_in_tasks().driver_threads(1).max_poll(None).start().await.expect("starts");
+    let run = executor.client().invoke(keeps, ()).await.expect("invoked");
+    (executor, run)
+}
+
+#[workflow]
+async fn keeps(ctx: Ctx, _: ()) -> Result<()> {
+    ctx.step("long", async || {
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        Ok(())
+    })
+    .await
+}
+
+/// How often executors died with the runs of two executors that were cut off from 1.5 s until then.
+async fn crashes_after(ends: [Duration; 2]) -> Vec<u32> {
+    let memory = MemoryStore::new(RuntimeClock(tokio::time::Instant::now()));
+    let begin = Duration::from_millis(1_500);
+    let (one, of_one) = away(&memory, begin, ends[0]).await;
+    let (other, of_other) = away(&memory, begin, ends[1]).await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let found = memory.find(&[of_one.id(), of_other.id()].map(RunRef::Id)).await.expect("reads");
+    drop((one, other));
+    found.into_iter().map(|record| record.expect("is there").crashes).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_who_comes_back_first_leaves_the_others_time() {
+    let ms = Duration::from_millis;
+    let outages = async {
+        // Longer than the leases, and shorter.
+        assert_eq!(crashes_after([ms(6_000), ms(6_350)]).await, [0, 0]);
+        assert_eq!(crashes_after([ms(3_700), ms(4_050)]).await, [0, 0]);
+        // Who stays away for longer is dead.
+        assert_eq!(crashes_after([ms(6_000), ms(15_000)]).await, [0, 1]);
+    };
+    tokio::task::LocalSet::new().run_until(outages).await;
 }

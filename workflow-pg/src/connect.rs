@@ -1,5 +1,6 @@
 //! Connecting, and looking at what the server is.
 
+use std::pin::pin;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -67,13 +68,12 @@ impl PgStore {
                 })
             })
             .connect_lazy_with(target.clone());
-        // A pool keeps trying until its time is up and then only says so; the connections beside it say what is wrong.
-        let looked = async {
-            pooler::refuse(&target).await?;
-            verdict.send_replace(true);
-            Ok(())
+        let checked = Self::check_both(&target, &pool, verdict).await;
+        let conn = match checked {
+            // Its time ran while it waited for the verdict.
+            Ok(Err(StoreError::Unavailable(_))) => Self::check(&pool).await?,
+            checked => checked??,
         };
-        let ((), conn) = tokio::try_join!(looked, Self::check(&pool))?;
         let store = Self::over(pool, true, options.capabilities);
         store.keep_at_hand(conn);
         Ok(store)
@@ -97,6 +97,32 @@ impl PgStore {
         pooler::refuse(&pool.connect_options()).await?;
         drop(Self::check(&pool).await?);
         Ok(Self::over(pool, false, capabilities))
+    }
+
+    /// Looks whether a pooler answers, and meanwhile what the server is; tells the pool's first connection when it may go on.
+    /// The outer error is of the first, and the more telling: a pool keeps trying until its time is up and then only says so.
+    async fn check_both(
+        target: &PgConnectOptions,
+        pool: &PgPool,
+        verdict: watch::Sender<bool>,
+    ) -> Result<Result<PoolConnection<Postgres>, StoreError>, StoreError> {
+        let refused = async {
+            pooler::refuse(target).await?;
+            verdict.send_replace(true);
+            Ok::<_, StoreError>(())
+        };
+        let (mut refused, mut checked) = (pin!(refused), pin!(Self::check(pool)));
+        tokio::select! {
+            biased;
+            refused = &mut refused => {
+                refused?;
+                Ok(checked.await)
+            }
+            checked = &mut checked => {
+                refused.await?;
+                Ok(checked)
+            }
+        }
     }
 
     /// Looks what the server is; returns the connection.

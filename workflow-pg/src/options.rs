@@ -51,8 +51,9 @@ impl PgOptions {
         }
     }
 
-    /// How many connections at most (default 8). Up to five more are used: two for leases, so that a busy pool
-    /// never makes an executor look dead, two for wake-ups, and one that watches another executor.
+    /// How many connections at most (default 8). Up to six more are used: two for leases, so that a busy pool
+    /// never makes an executor look dead, two for wake-ups, one that watches another executor, and one for a moment when that
+    /// seems to be gone; and one for each driver thread.
     pub fn pool_size(mut self, connections: u32) -> Self {
         self.pool_size = connections.max(1);
         self

@@ -11,7 +11,7 @@ use crate::error::{connect, work};
 use crate::sql;
 
 /// The way out.
-pub(crate) const TRANSACTION_MODE: &str = "this is a pooler in transaction mode, which gives every transaction another session of the server: connect to the server itself (an executor takes at most its pool_size and five connections), or to a pool in session mode";
+pub(crate) const TRANSACTION_MODE: &str = "this is a pooler in transaction mode, which gives every transaction another session of the server: connect to the server itself (an executor takes at most its pool_size, six connections and one for each driver thread), or to a pool in session mode";
 
 /// Looks whether two connections share a session of the server.
 ///

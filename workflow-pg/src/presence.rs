@@ -17,6 +17,7 @@ use sqlx::postgres::PgListener;
 use sqlx::{Connection, Executor, PgConnection, PgPool};
 use tokio::sync::Notify;
 use uuid::Uuid;
+use workflow_core::Timestamp;
 
 use crate::listen::Shared;
 use crate::sql;
@@ -34,6 +35,8 @@ const GRACE: Duration = Duration::from_millis(20);
 const LONG_GRACE: Duration = Duration::from_millis(250);
 /// Before watching again when the session was lost: time for others to be there again, if they lost theirs as well.
 const AFTER_LOSS: Duration = Duration::from_millis(500);
+/// How long it may take to make sure.
+const CONFIRMS: Duration = Duration::from_secs(5);
 /// A wait that was longer has seen the lock held.
 const HELD: Duration = Duration::from_millis(10);
 /// When nobody is there to be watched, and nobody is heard of.
@@ -141,9 +144,8 @@ pub(crate) async fn watch(shared: Arc<Shared>, presence: Arc<Presence>, side: Pg
 /// Until the session is of no use any more, or no executor lives here.
 #[expect(clippy::disallowed_methods, reason = "how long a lock was held, on which nothing rests")]
 async fn watch_peers(shared: &Shared, presence: &Presence, side: &PgPool) -> Result<(), sqlx::Error> {
-    let options = side.connect_options();
-    let mut conn = PgConnection::connect_with(&options).await?;
-    conn.execute(SESSION).await?;
+    let mut conn = connect(side).await?;
+    let started = server_started(&mut conn).await?;
     if let Err(error) = conn.execute(NOTICE_LOSS).await {
         tracing::debug!(%error, "the server doesn't notice clients that are gone while it waits");
     }
@@ -166,9 +168,18 @@ async fn watch_peers(shared: &Shared, presence: &Presence, side: &PgPool) -> Res
         // Who was there to be seen has gone; else it isn't known since when, and all sessions end when the server restarts.
         let seen = began.elapsed() > HELD;
         tokio::time::sleep(if seen { GRACE } else { LONG_GRACE }).await;
-        if absent && (seen || settled(&mut conn).await?) && is_absent(&mut conn, peer).await? {
-            let query = sqlx::query_as(sql::EXPIRE_ABSENT).bind(peer);
-            let expired: Vec<(Uuid, i64)> = query.fetch_all(&mut conn).await?;
+        if absent && (seen || settled(&mut conn).await?) {
+            let confirmed = tokio::time::timeout(CONFIRMS, expire_absent(side, peer, started)).await;
+            let expired = match confirmed {
+                Ok(Ok(expired)) => expired,
+                // The lease ends it, unless the next look does.
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "a process seems to be gone, and the server takes no new connections");
+                    tokio::time::sleep(AFTER_LOSS).await;
+                    continue;
+                }
+                Err(_) => continue,
+            };
             if let Some(last) = expired.iter().map(|(_, notice)| *notice).max() {
                 tracing::info!(executors = ?expired, "the process of executors is gone: their lease ends");
                 tokio::time::sleep(Duration::from_micros(last.unsigned_abs())).await;
@@ -177,6 +188,28 @@ async fn watch_peers(shared: &Shared, presence: &Presence, side: &PgPool) -> Res
         }
     }
     conn.close().await
+}
+
+async fn connect(side: &PgPool) -> Result<PgConnection, sqlx::Error> {
+    let mut conn = PgConnection::connect_with(&side.connect_options()).await?;
+    conn.execute(SESSION).await?;
+    Ok(conn)
+}
+
+/// Ends the leases of a process that seems to be gone, if it still does, and the server is the one that was asked before.
+/// Returns their executors, and in how many microseconds their leases end.
+///
+/// On a new connection: a server that stops takes no more of them before it ends the first session, and on a busy machine the
+/// others' sessions end long before the watching one. (A pooler may have one left, and then this is as good as without.)
+async fn expire_absent(side: &PgPool, key: i64, started: Timestamp) -> Result<Vec<(Uuid, i64)>, sqlx::Error> {
+    let mut conn = connect(side).await?;
+    let mut expired = Vec::new();
+    if server_started(&mut conn).await? == started && is_absent(&mut conn, key).await? {
+        expired = sqlx::query_as(sql::EXPIRE_ABSENT).bind(key).fetch_all(&mut conn).await?;
+    }
+    // Whatever it answers: the leases are ended.
+    let _ = conn.close().await;
+    Ok(expired)
 }
 
 /// The locks of a presence: of the session that listens, and of those for leases.
@@ -207,6 +240,11 @@ async fn is_absent(conn: &mut PgConnection, key: i64) -> Result<bool, sqlx::Erro
         absent &= free;
     }
     Ok(absent)
+}
+
+/// Since when the server runs.
+async fn server_started(conn: &mut PgConnection) -> Result<Timestamp, sqlx::Error> {
+    sqlx::query_scalar(sql::SERVER_STARTED).fetch_one(conn).await
 }
 
 async fn settled(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {

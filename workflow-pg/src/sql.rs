@@ -62,6 +62,7 @@ pub(crate) const RESUME: &str = include_str!("../queries/resume.sql");
 pub(crate) const SAME_RUNS: &str = include_str!("../queries/same_runs.sql");
 pub(crate) const SEND: &str = include_str!("../queries/send.sql");
 pub(crate) const SERVER_SETTLED: &str = include_str!("../queries/server_settled.sql");
+pub(crate) const SERVER_STARTED: &str = include_str!("../queries/server_started.sql");
 pub(crate) const SESSION_MARK: &str = include_str!("../queries/session_mark.sql");
 pub(crate) const SETTINGS: &str = include_str!("../queries/settings.sql");
 pub(crate) const SET_PRESENCE: &str = include_str!("../queries/set_presence.sql");

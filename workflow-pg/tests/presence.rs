@@ -98,6 +98,16 @@ async fn all_but_one_of_many_processes_die_at_once() {
     }
 }
 
+/// Ends the sessions that hold the first locks of the executor's presence, up to the one with this number: of the session that
+/// listens, 0, and of those for leases, 1 and 2. Returns how many.
+async fn end_sessions(observer: &PgPool, executor: ExecutorId, last: i64) -> usize {
+    let end = "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity AS a \
+         JOIN pg_locks AS l ON l.pid = a.pid AND l.locktype = 'advisory' AND l.mode = 'ExclusiveLock' AND l.granted \
+         JOIN workflow.executors AS x ON ((l.classid::bigint << 32) | l.objid::bigint)::numeric - x.presence BETWEEN 0 AND $2 \
+         WHERE x.id = $1";
+    sqlx::query(end).bind(executor.0).bind(last).fetch_all(observer).await.expect("ends them").len()
+}
+
 #[tokio::test]
 async fn a_process_that_lost_its_sessions_is_there_again_and_keeps_its_lease() {
     let harness = Harness::migrated().await;
@@ -105,13 +115,30 @@ async fn a_process_that_lost_its_sessions_is_there_again_and_keeps_its_lease() {
     let (_watcher, _) = process(&harness, &observer).await;
     let (other, executor) = process(&harness, &observer).await;
     for _ in 0..3 {
-        let end = "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity AS a \
-             JOIN pg_locks AS l ON l.pid = a.pid AND l.locktype = 'advisory' AND l.mode = 'ExclusiveLock' AND l.granted \
-             JOIN workflow.executors AS x ON (l.classid::bigint << 32) | l.objid::bigint = x.presence \
-             WHERE x.id = $1";
-        sqlx::query(end).bind(executor.0).execute(&observer).await.expect("ends the session");
+        end_sessions(&observer, executor, 0).await;
         until_present(&observer, executor).await;
     }
+    other.heartbeat(executor, LONG).await.expect("it has kept its lease");
+}
+
+#[tokio::test]
+async fn nobody_is_taken_for_dead_while_the_server_takes_no_connections() {
+    let harness = Harness::migrated().await;
+    let observer = harness.database.pool(1).await.expect("connects");
+    let (_watcher, _) = process(&harness, &observer).await;
+    let (other, executor) = process(&harness, &observer).await;
+    until_watched(&observer, executor).await;
+    let takes_connections = async |takes: bool| {
+        let query =
+            sqlx::query("UPDATE pg_database SET datallowconn = $1 WHERE datname = current_database()").bind(takes);
+        query.execute(&observer).await.expect("sets it");
+    };
+    // As in a shutdown, in which the watcher's session is the last to end.
+    takes_connections(false).await;
+    assert!(end_sessions(&observer, executor, 2).await >= 2, "it listens and has a lease");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    takes_connections(true).await;
+    until_present(&observer, executor).await;
     other.heartbeat(executor, LONG).await.expect("it has kept its lease");
 }
 

@@ -277,7 +277,7 @@ pub trait Lane: Debug + Send {
     /// Whether the next call finds a connection; else it makes one first.
     fn is_connected(&self) -> bool;
 
-    /// Makes a connection, if there is none. Should that fail, the next call tries again.
+    /// Makes a connection, if there is none. When that fails, the next call may leave it at that for a while.
     async fn connect(&mut self);
 
     /// Commits a turn that [is plain](Turn::is_plain), as [`Store::commit`] would. Holds no lock while it waits to be polled:

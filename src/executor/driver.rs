@@ -51,21 +51,6 @@ pub(crate) struct Driver {
     closed: Option<Closing>,
 }
 
-/// A run that is counted as resident and isn't here yet: counted no more, should this be dropped in a panic.
-struct Counted<'a>(&'a Shared);
-
-impl Counted<'_> {
-    fn keep(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.resident.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 impl Driver {
     pub(crate) fn new(index: usize, shared: Arc<Shared>) -> Self {
         Self {
@@ -249,10 +234,7 @@ impl Driver {
         }
         seeded::log(&run);
         let (parent, inbox) = (run.parent.clone(), run.inbox.clone());
-        let counted = Counted(&self.shared);
-        let loaded = resident::load(&self.shared, self.index, tag, run);
-        counted.keep();
-        match loaded {
+        match self.shared.counted(|| resident::load(&self.shared, self.index, tag, run)) {
             Ok(mut machine) => {
                 self.shared.replays.fetch_add(1, Ordering::Relaxed);
                 for message in self.early.remove(&id).map(|early| early.messages).unwrap_or_default() {

@@ -171,6 +171,21 @@ impl Shared {
         }
     }
 
+    /// Does something with a run that is counted as resident and isn't at its driver yet: it is counted no more, should that
+    /// panic.
+    pub(crate) fn counted<T>(&self, work: impl FnOnce() -> T) -> T {
+        struct Discount<'a>(&'a AtomicUsize);
+        impl Drop for Discount<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::AcqRel);
+            }
+        }
+        let discount = Discount(&self.resident);
+        let done = work();
+        std::mem::forget(discount);
+        done
+    }
+
     pub(crate) fn load(&self, run: ClaimedRun, executor: ExecutorId, hold: Hold) {
         self.resident.fetch_add(1, Ordering::AcqRel);
         self.tell(self.driver_of(run.id), Msg::Load(Box::new(run), executor, hold));

@@ -35,6 +35,9 @@ const GRACE: Duration = Duration::from_millis(20);
 const LONG_GRACE: Duration = Duration::from_millis(250);
 /// Before watching again when the session was lost: time for others to be there again, if they lost theirs as well.
 const AFTER_LOSS: Duration = Duration::from_millis(500);
+/// Before the verdict about somebody, when the server takes connections again: time for others to be there again, on a busy
+/// machine too. They try several times as often.
+const AFTER_REFUSAL: Duration = Duration::from_secs(1);
 /// How long it may take to make sure.
 const CONFIRMS: Duration = Duration::from_secs(5);
 /// A wait that was longer has seen the lock held.
@@ -149,6 +152,8 @@ async fn watch_peers(shared: &Shared, presence: &Presence, side: &PgPool) -> Res
     if let Err(error) = conn.execute(NOTICE_LOSS).await {
         tracing::debug!(%error, "the server doesn't notice clients that are gone while it waits");
     }
+    // Whether the server took no connection when it was last asked for one.
+    let mut refused = false;
     while !presence.lock().is_empty() {
         let next = sqlx::query_scalar(sql::NEXT_EXECUTOR).bind(presence.key).fetch_optional(&mut conn).await?;
         presence.watch(next);
@@ -169,7 +174,9 @@ async fn watch_peers(shared: &Shared, presence: &Presence, side: &PgPool) -> Res
         let seen = began.elapsed() > HELD;
         tokio::time::sleep(if seen { GRACE } else { LONG_GRACE }).await;
         if absent && (seen || settled(&mut conn).await?) {
-            let confirmed = tokio::time::timeout(CONFIRMS, expire_absent(side, peer, started)).await;
+            let grace = if refused { AFTER_REFUSAL } else { Duration::ZERO };
+            let confirmed = tokio::time::timeout(CONFIRMS, expire_absent(side, peer, started, grace)).await;
+            refused = !matches!(confirmed, Ok(Ok(_)));
             let expired = match confirmed {
                 Ok(Ok(expired)) => expired,
                 // The lease ends it, unless the next look does.
@@ -196,13 +203,20 @@ async fn connect(side: &PgPool) -> Result<PgConnection, sqlx::Error> {
     Ok(conn)
 }
 
-/// Ends the leases of a process that seems to be gone, if it still does, and the server is the one that was asked before.
-/// Returns their executors, and in how many microseconds their leases end.
+/// Ends the leases of a process that seems to be gone, if it still does after the grace, and the server is the one that was
+/// asked before. Returns their executors, and in how many microseconds their leases end.
 ///
 /// On a new connection: a server that stops takes no more of them before it ends the first session, and on a busy machine the
 /// others' sessions end long before the watching one. (A pooler may have one left, and then this is as good as without.)
-async fn expire_absent(side: &PgPool, key: i64, started: Timestamp) -> Result<Vec<(Uuid, i64)>, sqlx::Error> {
+#[expect(clippy::disallowed_methods, reason = "the pace of others' reconnecting is real time")]
+async fn expire_absent(
+    side: &PgPool,
+    key: i64,
+    started: Timestamp,
+    grace: Duration,
+) -> Result<Vec<(Uuid, i64)>, sqlx::Error> {
     let mut conn = connect(side).await?;
+    tokio::time::sleep(grace).await;
     let mut expired = Vec::new();
     if server_started(&mut conn).await? == started && is_absent(&mut conn, key).await? {
         expired = sqlx::query_as(sql::EXPIRE_ABSENT).bind(key).fetch_all(&mut conn).await?;

@@ -41,14 +41,8 @@ impl Watchdog {
         let place = &self.0[driver];
         let (workflow, entries) = (machine.workflow().clone(), machine.position());
         *lock(place) = Some(Poll { run, workflow, entries, since: Local::Machine.now(), told: false });
-        let result = poll(machine);
-        if let Some(poll) = lock(place).take()
-            && poll.told
-        {
-            let seconds = Local::Machine.now().duration_since(poll.since).as_secs_f64();
-            tracing::warn!(code = "BLOCKED", run = %poll.run, seconds, "the run that blocked its thread came back");
-        }
-        result
+        let _over = Over(place);
+        poll(machine)
     }
 
     /// Tells of every poll that has taken longer than `limit`, once.
@@ -76,6 +70,20 @@ impl Watchdog {
                     poll.entries,
                 );
             }
+        }
+    }
+}
+
+/// Takes the note of a poll away at its end, however it ends.
+struct Over<'a>(&'a Mutex<Option<Poll>>);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        if let Some(poll) = lock(self.0).take()
+            && poll.told
+        {
+            let seconds = Local::Machine.now().duration_since(poll.since).as_secs_f64();
+            tracing::warn!(code = "BLOCKED", run = %poll.run, seconds, "the run that blocked its thread came back");
         }
     }
 }

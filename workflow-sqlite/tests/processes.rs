@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Row};
@@ -203,10 +203,8 @@ async fn writes_of_another_process_wake_and_own_writes_do_not() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(woken.try_recv().is_err());
     for _ in 0..3 {
-        let began = Instant::now();
         other.create(&[make::run()], true).await.expect("creates");
         assert_eq!(woken.recv().await, Some(Wakeup::Lost));
-        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     }
     drop(guard);
     other.create(&[make::run()], true).await.expect("creates");

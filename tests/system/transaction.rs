@@ -8,75 +8,96 @@ use workflow::prelude::*;
 
 use crate::support::{BRIEF, Faulty, Place, Probe, Stage, on_every_database, outlast, soon, until};
 
-mod pg {
-    //! On Postgres.
+/// Workflows with the transactions of one store.
+macro_rules! workflows {
+    ($(#[$doc:meta])* $module:ident: $store:ident) => {
+        $(#[$doc])*
+        mod $module {
+            use super::*;
+            use workflow::$store::TransactionExt as _;
+
+            #[workflow(name = "deposit")]
+            pub async fn deposit(ctx: Ctx, (account, amount): (i64, i64)) -> Result<i64> {
+                let probe = ctx.state::<Probe>();
+                ctx.transaction("deposit", async |tx| {
+                    probe.note("body");
+                    let row = sqlx::query("UPDATE account SET balance = balance + $1 WHERE id = $2 RETURNING balance")
+                        .bind(amount)
+                        .bind(account)
+                        .fetch_one(&mut **tx)
+                        .await?;
+                    sqlx::query("INSERT INTO ledger (account, amount) VALUES ($1, $2)")
+                        .bind(account)
+                        .bind(amount)
+                        .execute(&mut **tx)
+                        .await?;
+                    if amount == 13 && probe.count("body") < 3 {
+                        return Err(Failure::new("unlucky"));
+                    }
+                    Ok(row.get(0))
+                })
+                .retry(RetryPolicy::fixed(Duration::from_millis(1)))
+                .await
+            }
+
+            #[workflow(name = "broken")]
+            pub async fn broken(ctx: Ctx) -> Result<()> {
+                let probe = ctx.state::<Probe>();
+                ctx.transaction("broken", async |tx| {
+                    probe.note("body");
+                    sqlx::query("INSERT INTO ledger (account, amount) VALUES (1, 1)").execute(&mut **tx).await?;
+                    sqlx::query("INSERT INTO nowhere VALUES (1)").execute(&mut **tx).await?;
+                    Ok(())
+                })
+                .retry(RetryPolicy::fixed(Duration::from_millis(1)).attempts(2))
+                .await
+            }
+
+            #[workflow(name = "slow")]
+            pub async fn slow(ctx: Ctx) -> Result<String> {
+                let probe = ctx.state::<Probe>();
+                let result = ctx
+                    .transaction("slow", async |tx| {
+                        sqlx::query("INSERT INTO ledger (account, amount) VALUES (1, 1)").execute(&mut **tx).await?;
+                        probe.pass("never").await;
+                        Ok(())
+                    })
+                    .max_open(Duration::from_millis(100))
+                    .retry(RetryPolicy::none())
+                    .await;
+                let failure = result.expect_err("took too long");
+                Ok(format!("{}: {failure}", failure.code()))
+            }
+
+            #[workflow(name = "held")]
+            pub async fn held(ctx: Ctx) -> Result<()> {
+                let probe = ctx.state::<Probe>();
+                ctx.transaction("held", async |tx| {
+                    probe.note("body");
+                    sqlx::query("INSERT INTO ledger (account, amount) VALUES (1, 1)").execute(&mut **tx).await?;
+                    probe.pass("held").await;
+                    Ok(())
+                })
+                .await
+            }
+        }
+    };
+}
+
+workflows! {
+    /// On Postgres.
+    pg: postgres
+}
+
+workflows! {
+    /// On an SQLite file.
+    lite: sqlite
+}
+
+mod serializable {
+    //! With an isolation level that SQLite has no other than.
     use super::*;
     use workflow::postgres::TransactionExt as _;
-
-    #[workflow(name = "deposit")]
-    pub async fn deposit(ctx: Ctx, (account, amount): (i64, i64)) -> Result<i64> {
-        let probe = ctx.state::<Probe>();
-        ctx.transaction("deposit", async |tx| {
-            probe.note("body");
-            let row = sqlx::query("UPDATE account SET balance = balance + $1 WHERE id = $2 RETURNING balance")
-                .bind(amount)
-                .bind(account)
-                .fetch_one(&mut **tx)
-                .await?;
-            sqlx::query("INSERT INTO ledger (account, amount) VALUES ($1, $2)")
-                .bind(account)
-                .bind(amount)
-                .execute(&mut **tx)
-                .await?;
-            if amount == 13 && probe.count("body") < 3 {
-                return Err(Failure::new("unlucky"));
-            }
-            Ok(row.get(0))
-        })
-        .retry(RetryPolicy::fixed(Duration::from_millis(1)))
-        .await
-    }
-
-    #[workflow(name = "broken")]
-    pub async fn broken(ctx: Ctx) -> Result<()> {
-        let probe = ctx.state::<Probe>();
-        ctx.transaction("broken", async |tx| {
-            probe.note("body");
-            sqlx::query("INSERT INTO ledger (account, amount) VALUES (1, 1)").execute(&mut **tx).await?;
-            sqlx::query("INSERT INTO nowhere VALUES (1)").execute(&mut **tx).await?;
-            Ok(())
-        })
-        .retry(RetryPolicy::fixed(Duration::from_millis(1)).attempts(2))
-        .await
-    }
-
-    #[workflow(name = "slow")]
-    pub async fn slow(ctx: Ctx) -> Result<String> {
-        let probe = ctx.state::<Probe>();
-        let result = ctx
-            .transaction("slow", async |tx| {
-                sqlx::query("INSERT INTO ledger (account, amount) VALUES (1, 1)").execute(&mut **tx).await?;
-                probe.pass("never").await;
-                Ok(())
-            })
-            .max_open(Duration::from_millis(100))
-            .retry(RetryPolicy::none())
-            .await;
-        let failure = result.expect_err("took too long");
-        Ok(format!("{}: {failure}", failure.code()))
-    }
-
-    #[workflow(name = "held")]
-    pub async fn held(ctx: Ctx) -> Result<()> {
-        let probe = ctx.state::<Probe>();
-        ctx.transaction("held", async |tx| {
-            probe.note("body");
-            sqlx::query("INSERT INTO ledger (account, amount) VALUES (1, 1)").execute(&mut **tx).await?;
-            probe.pass("held").await;
-            Ok(())
-        })
-        .await
-    }
 
     /// Reads both balances before it moves money: two of these at once can't both be right.
     #[workflow]
@@ -95,77 +116,6 @@ mod pg {
             Ok(sum)
         })
         .retry(RetryPolicy::none())
-        .await
-    }
-}
-
-mod lite {
-    //! On an SQLite file.
-    use super::*;
-    use workflow::sqlite::TransactionExt as _;
-
-    #[workflow(name = "deposit")]
-    pub async fn deposit(ctx: Ctx, (account, amount): (i64, i64)) -> Result<i64> {
-        let probe = ctx.state::<Probe>();
-        ctx.transaction("deposit", async |tx| {
-            probe.note("body");
-            let row = sqlx::query("UPDATE account SET balance = balance + ? WHERE id = ? RETURNING balance")
-                .bind(amount)
-                .bind(account)
-                .fetch_one(&mut **tx)
-                .await?;
-            sqlx::query("INSERT INTO ledger (account, amount) VALUES (?, ?)")
-                .bind(account)
-                .bind(amount)
-                .execute(&mut **tx)
-                .await?;
-            if amount == 13 && probe.count("body") < 3 {
-                return Err(Failure::new("unlucky"));
-            }
-            Ok(row.get(0))
-        })
-        .retry(RetryPolicy::fixed(Duration::from_millis(1)))
-        .await
-    }
-
-    #[workflow(name = "broken")]
-    pub async fn broken(ctx: Ctx) -> Result<()> {
-        let probe = ctx.state::<Probe>();
-        ctx.transaction("broken", async |tx| {
-            probe.note("body");
-            sqlx::query("INSERT INTO ledger (account, amount) VALUES (1, 1)").execute(&mut **tx).await?;
-            sqlx::query("INSERT INTO nowhere VALUES (1)").execute(&mut **tx).await?;
-            Ok(())
-        })
-        .retry(RetryPolicy::fixed(Duration::from_millis(1)).attempts(2))
-        .await
-    }
-
-    #[workflow(name = "slow")]
-    pub async fn slow(ctx: Ctx) -> Result<String> {
-        let probe = ctx.state::<Probe>();
-        let result = ctx
-            .transaction("slow", async |tx| {
-                sqlx::query("INSERT INTO ledger (account, amount) VALUES (1, 1)").execute(&mut **tx).await?;
-                probe.pass("never").await;
-                Ok(())
-            })
-            .max_open(Duration::from_millis(100))
-            .retry(RetryPolicy::none())
-            .await;
-        let failure = result.expect_err("took too long");
-        Ok(format!("{}: {failure}", failure.code()))
-    }
-
-    #[workflow(name = "held")]
-    pub async fn held(ctx: Ctx) -> Result<()> {
-        let probe = ctx.state::<Probe>();
-        ctx.transaction("held", async |tx| {
-            probe.note("body");
-            sqlx::query("INSERT INTO ledger (account, amount) VALUES (1, 1)").execute(&mut **tx).await?;
-            probe.pass("held").await;
-            Ok(())
-        })
         .await
     }
 }
@@ -388,9 +338,10 @@ on_every_database! {
 async fn a_serialization_failure_runs_again_uncounted() {
     let stage = Stage::postgres().await;
     tables(&stage).await;
-    let executor = stage.executor().driver_threads(2).register(pg::move_serializably).start().await.expect("starts");
-    let one = executor.client().invoke(pg::move_serializably, (1, 2)).await.expect("invokes");
-    let two = executor.client().invoke(pg::move_serializably, (2, 1)).await.expect("invokes");
+    let executor =
+        stage.executor().driver_threads(2).register(serializable::move_serializably).start().await.expect("starts");
+    let one = executor.client().invoke(serializable::move_serializably, (1, 2)).await.expect("invokes");
+    let two = executor.client().invoke(serializable::move_serializably, (2, 1)).await.expect("invokes");
     for run in [&one, &two] {
         assert_eq!(soon("result", run.result()).await.expect("completes"), 200);
         assert_eq!(stage.lines(run.id()).await, ["ok transaction move"]);

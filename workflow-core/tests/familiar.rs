@@ -34,53 +34,41 @@ async fn step(ctx: &Ctx, name: &str) -> Result<u64, Failure> {
     ctx.step(name, async || Ok(1)).await
 }
 
+/// A workflow whose branches share a mutex of this kind, and are joined by this macro.
+macro_rules! share_a_mutex {
+    ($mutex:ty, $($join:ident)::+) => {
+        no_alarm(|ctx| async move {
+            let lock = <$mutex>::new(0);
+            let branch = |name: &'static str| {
+                let (ctx, lock) = (&ctx, &lock);
+                async move {
+                    for _ in 0..3 {
+                        let mut held = lock.lock().await;
+                        *held += step(ctx, name).await?;
+                        drop(held);
+                        ctx.sleep(Duration::from_secs(1)).await?;
+                    }
+                    Ok::<_, Failure>(())
+                }
+            };
+            let (a, b, c) = $($join)::+!(branch("a"), branch("b"), branch("c"));
+            for result in [a, b, c] {
+                result?;
+            }
+            Ok(json!(*lock.lock().await))
+        })
+    };
+}
+
 #[test]
 fn mutexes_between_branches_raise_no_alarm() {
-    no_alarm(|ctx| async move {
-        let lock = tokio::sync::Mutex::new(0);
-        let branch = |name: &'static str| {
-            let (ctx, lock) = (&ctx, &lock);
-            async move {
-                for _ in 0..3 {
-                    let mut held = lock.lock().await;
-                    *held += step(ctx, name).await?;
-                    drop(held);
-                    ctx.sleep(Duration::from_secs(1)).await?;
-                }
-                Ok::<_, Failure>(())
-            }
-        };
-        let (a, b, c) = tokio::join!(branch("a"), branch("b"), branch("c"));
-        for result in [a, b, c] {
-            result?;
-        }
-        Ok(json!(*lock.lock().await))
-    });
+    share_a_mutex!(tokio::sync::Mutex<u64>, tokio::join);
 }
 
 /// This mutex goes to whoever asks first, so the branches must be asked in an order that is always the same.
 #[test]
 fn an_unfair_mutex_between_branches_of_a_fixed_order_raises_no_alarm() {
-    no_alarm(|ctx| async move {
-        let lock = futures::lock::Mutex::new(0);
-        let branch = |name: &'static str| {
-            let (ctx, lock) = (&ctx, &lock);
-            async move {
-                for _ in 0..3 {
-                    let mut held = lock.lock().await;
-                    *held += step(ctx, name).await?;
-                    drop(held);
-                    ctx.sleep(Duration::from_secs(1)).await?;
-                }
-                Ok::<_, Failure>(())
-            }
-        };
-        let (a, b, c) = futures::join!(branch("a"), branch("b"), branch("c"));
-        for result in [a, b, c] {
-            result?;
-        }
-        Ok(json!(*lock.lock().await))
-    });
+    share_a_mutex!(futures::lock::Mutex<u64>, futures::join);
 }
 
 #[test]

@@ -1,4 +1,5 @@
 -- All lives of executors that aren't forgotten.
-SELECT x.id, x.name, x.state = 'alive' AS alive, x.lease_until
+SELECT x.id, x.name, (x.state = 'alive')::integer::bigint AS alive,
+       (extract(epoch FROM x.lease_until) * 1000000)::bigint AS lease_until
 FROM workflow.executors AS x
 ORDER BY x.id

@@ -1,2 +1,2 @@
--- The database's time.
-SELECT clock_timestamp()
+-- The database's time, in microseconds since 1970.
+SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint

@@ -1,7 +1,6 @@
 //! The tables of the engine and of the workloads, read by plain SQL in one snapshot.
 
-mod postgres;
-mod sqlite;
+mod tables;
 
 use std::collections::BTreeMap;
 
@@ -10,6 +9,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::record::Time;
+use tables::{postgres, sqlite};
 
 /// Statements that make the tables `chaos_account` and `chaos_effect` of the workloads on Postgres.
 pub const POSTGRES_TABLES: &str = include_str!("../../queries/pg/tables.sql");

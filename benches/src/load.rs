@@ -10,7 +10,7 @@ use workflow::{Client, Workflow};
 use crate::clock::{ms, pass};
 use crate::figure::latencies;
 use crate::stage::{Measured, Stage};
-use crate::{AnyError, code};
+use crate::{AnyError, code, server};
 
 /// Callers under way.
 pub struct Load {
@@ -91,19 +91,15 @@ impl Load {
     }
 }
 
-/// Warms up, then measures for the stage's time: runs and steps a second, times of runs, costs per run (or per step, with
-/// `steps_count`). Returns how many runs there were in all, too.
-pub async fn measure<W>(
-    stage: &Stage,
-    client: &Client,
-    workflow: W,
-    steps_count: bool,
-) -> Result<(Measured, u64), AnyError>
+/// Runs of so many steps each, in an executor of their own, that are all in the database afterwards. Warms up, then measures
+/// for the stage's time: runs and steps a second, times of runs, costs per step (or per run, if it has none).
+pub async fn measure<W>(stage: &Stage, workflow: W, steps: u64) -> Result<Measured, AnyError>
 where
     W: Workflow<Input = u64, Output = u64>,
 {
+    let executor = stage.executor(stage.setup.in_flight).await?;
     let mut meter = stage.meter().await?;
-    let load = Load::start(client, workflow, stage.setup.in_flight);
+    let load = Load::start(&executor.client(), workflow, stage.setup.in_flight);
     load.go_on((stage.setup.seconds / 4.0).min(2.0)).await;
     load.keeps.store(true, Ordering::Relaxed);
     let before = meter.read().await?;
@@ -112,13 +108,17 @@ where
     let last = load.sample();
     let costs = meter.since(&before).await?;
     let (runs, times) = load.stop().await?;
+    executor.shutdown().await?;
+    server::expect(stage.url(), server::Table::Runs, "status = 'completed'", runs).await?;
+    server::expect(stage.url(), server::Table::Runs, "status <> 'completed'", 0).await?;
+    server::expect(stage.url(), server::Table::Journal, "kind = 'step' AND phase = 'ok'", runs * steps).await?;
     let (runs_per_s, steps_per_s) = last.rates_since(&first);
-    let operations = if steps_count { last.steps - first.steps } else { last.runs - first.runs };
+    let operations = if steps > 0 { last.steps - first.steps } else { last.runs - first.runs };
     let mut measured = Measured { operations: operations as f64, costs, ..Measured::default() };
     measured.figure("runs_per_s", runs_per_s);
-    if steps_count {
+    if steps > 0 {
         measured.figure("steps_per_s", steps_per_s);
     }
     latencies(&mut measured.figures, "", &times);
-    Ok((measured, runs))
+    Ok(measured)
 }

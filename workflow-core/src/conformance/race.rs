@@ -8,7 +8,9 @@ use super::create::count;
 use super::event::{heard, said, waiter};
 use super::inbox::message;
 use crate::ids::RunId;
-use crate::store::{CreateOutcome, NewRun, SendOutcome, Status, StoreError, Then, Turn, TurnOutcome};
+use crate::store::{
+    CreateOutcome, NewEvent, NewMessage, NewRun, SendOutcome, Status, StoreError, Then, Turn, TurnOutcome,
+};
 
 pub async fn create_of_one_id_by_many_creates_one(b: &Bench) {
     let stores = b.two().await;
@@ -103,7 +105,8 @@ pub async fn close_and_commit_at_once_agree(b: &Bench) {
     }
 }
 
-pub async fn a_hang_up_and_a_message_at_once_never_miss_each_other(b: &Bench) {
+/// Runs hang up by the turns that `each` gives, while what wakes them is delivered, in both orders. None misses it.
+async fn hang_ups_meet_what_wakes_them(b: &Bench, each: impl Fn(RunId) -> (Turn, Vec<NewMessage>, Vec<NewEvent>)) {
     let stores = b.two().await;
     let executor = b.executor().await;
     for round in 0..12 {
@@ -112,25 +115,29 @@ pub async fn a_hang_up_and_a_message_at_once_never_miss_each_other(b: &Bench) {
             runs.push(b.owned(executor).await);
         }
         let races = runs.iter().enumerate().map(|(i, run)| {
-            let [first, second] = stores.clone();
+            let ([first, second], (turn, sends, emits)) = (stores.clone(), each(*run));
             async move {
-                let turns = [Turn { then: hang_up(0), ..Turn::new(*run, 0) }];
-                let sends = [message(*run, "a")];
-                let (hang, send) = (first.commit(executor, &turns), second.deliver(&sends, &[], 0));
+                let turns = [turn];
+                let (hang, wake) = (first.commit(executor, &turns), second.deliver(&sends, &emits, 10));
                 if (i + round) % 2 == 0 {
-                    let (hung, sent) = join(hang, send).await;
-                    hung.and(sent).expect("both go through");
+                    let (hung, woken) = join(hang, wake).await;
+                    hung.and(woken).expect("both go through");
                 } else {
-                    let (sent, hung) = join(send, hang).await;
-                    hung.and(sent).expect("both go through");
+                    let (woken, hung) = join(wake, hang).await;
+                    hung.and(woken).expect("both go through");
                 }
             }
         });
         join_all(races).await;
         let claimed = b.claim(executor, 100).await;
-        assert_eq!(claimed.len(), 6, "each was hung up and woken");
+        assert_eq!(claimed.len(), 6, "each hung up and was woken");
         assert!(claimed.iter().all(|run| run.mail == 1 && run.inbox.len() == 1));
     }
+}
+
+pub async fn a_hang_up_and_a_message_at_once_never_miss_each_other(b: &Bench) {
+    let each = |run| (Turn { then: hang_up(0), ..Turn::new(run, 0) }, vec![message(run, "a")], Vec::new());
+    hang_ups_meet_what_wakes_them(b, each).await;
 }
 
 pub async fn an_end_and_a_message_at_once_agree(b: &Bench) {
@@ -209,34 +216,12 @@ pub async fn batches_that_cross_do_not_deadlock(b: &Bench) {
 }
 
 pub async fn a_wait_and_an_emit_at_once_never_miss_each_other(b: &Bench) {
-    let stores = b.two().await;
-    let executor = b.executor().await;
-    for round in 0..12 {
-        let mut runs = Vec::new();
-        for _ in 0..6 {
-            runs.push(b.owned(executor).await);
-        }
-        let races = runs.iter().enumerate().map(|(i, run)| {
-            let [first, second] = stores.clone();
-            async move {
-                let key = Uuid::now_v7().to_string();
-                let turns = [Turn { subscribe: vec![wait_for(&key, 0)], then: hang_up(0), ..Turn::new(*run, 0) }];
-                let emits = [event(&key, "1")];
-                let (wait, emit) = (first.commit(executor, &turns), second.deliver(&[], &emits, 10));
-                if (i + round) % 2 == 0 {
-                    let (waited, emitted) = join(wait, emit).await;
-                    waited.and(emitted).expect("both go through");
-                } else {
-                    let (emitted, waited) = join(emit, wait).await;
-                    waited.and(emitted).expect("both go through");
-                }
-            }
-        });
-        join_all(races).await;
-        let claimed = b.claim(executor, 100).await;
-        assert_eq!(claimed.len(), 6, "each waited and was woken");
-        assert!(claimed.iter().all(|run| run.mail == 1 && run.inbox.len() == 1));
-    }
+    let each = |run| {
+        let key = Uuid::now_v7().to_string();
+        let turn = Turn { subscribe: vec![wait_for(&key, 0)], then: hang_up(0), ..Turn::new(run, 0) };
+        (turn, Vec::new(), vec![event(&key, "1")])
+    };
+    hang_ups_meet_what_wakes_them(b, each).await;
 }
 
 pub async fn one_emit_and_many_waits_at_once_all_meet(b: &Bench) {

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use workflow::postgres::{PgOptions, PgStore};
+use workflow::store::Layered;
 use workflow::{Executor, Store};
 use workflow_checker::client::Client as Ledger;
 use workflow_checker::record::{Life, Record};
 
 use crate::AnyError;
-use crate::faulty::{Error, FaultyStore, Verdict};
+use crate::faulty::{Error, Faults, Verdict};
 use crate::rng::Rng;
 use crate::setup::{SETUP, Setup};
 use crate::spy::Spy;
@@ -75,10 +76,11 @@ async fn try_start(setup: &Setup, ledger: &Ledger) -> Result<Executor, AnyError>
     } else {
         (workflow::connect(&setup.url).await?, None)
     };
-    let spy = Arc::new(spy(setup, ledger, faulty(setup, store)));
+    let spy = Arc::new(spy(setup, ledger));
     report(spy.wakeups());
+    let store = Arc::new(Layered::new(faulty(setup, store), spy));
     let lease = Duration::from_millis(setup.lease_ms);
-    let builder = work::register(Executor::builder(spy), setup.build, setup.on_postgres());
+    let builder = work::register(Executor::builder(store), setup.build, setup.on_postgres());
     let executor = builder
         .state(World {
             ledger: ledger.clone(),
@@ -105,7 +107,7 @@ fn faulty(setup: &Setup, store: Arc<dyn Store>) -> Arc<dyn Store> {
     // Over all tries to start: one that failed isn't repeated as it was.
     static CALLS: AtomicU64 = AtomicU64::new(0);
     let (percent_of_percent, seed) = (setup.failing_calls, setup.seed);
-    FaultyStore::new(store, move |site| {
+    Faults::around(store, move |site| {
         let mut rng = Rng::new(seed, &format!("call {}", CALLS.fetch_add(1, Ordering::Relaxed)));
         if rng.below(10_000) >= percent_of_percent {
             return Verdict::Pass;
@@ -125,13 +127,13 @@ fn faulty(setup: &Setup, store: Arc<dyn Store>) -> Arc<dyn Store> {
     })
 }
 
-fn spy(setup: &Setup, ledger: &Ledger, store: Arc<dyn Store>) -> Spy {
+fn spy(setup: &Setup, ledger: &Ledger) -> Spy {
     let (ledger, process, runtime) = (ledger.clone(), setup.name.clone(), tokio::runtime::Handle::current());
     let lost = move || {
         let (ledger, process) = (ledger.clone(), process.clone());
         runtime.spawn(async move { ledger.append(Record::Executor { process, life: Life::LeaseLost }).await });
     };
-    Spy::new(store, Rng::new(setup.seed, "wake-ups"), setup.disturbed_wakeups, Arc::new(lost))
+    Spy::new(Rng::new(setup.seed, "wake-ups"), setup.disturbed_wakeups, Arc::new(lost))
 }
 
 /// Says now and then how many wake-ups were disturbed.

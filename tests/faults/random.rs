@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures::stream::{self, StreamExt};
 use workflow::MemoryStore;
 
-use crate::faulty::{Error, FaultyStore, Verdict};
+use crate::faulty::{Error, Faults, Verdict};
 use crate::workload;
 
 const SEEDS: u64 = 24;
@@ -36,7 +36,7 @@ async fn faults_at_random_change_no_result() {
     let runs = stream::iter(0..SEEDS).map(|seed| async move {
         let memory = MemoryStore::default();
         let judge = judge(seed);
-        let faulty = FaultyStore::new(Arc::new(memory.clone()), move |_| judge());
+        let faulty = Faults::around(Arc::new(memory.clone()), move |_| judge());
         workload::run(&format!("seed {seed}"), faulty, &memory).await;
     });
     runs.buffer_unordered(8).collect::<()>().await;

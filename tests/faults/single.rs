@@ -11,7 +11,7 @@ use workflow::prelude::*;
 use workflow::store::RunRef;
 use workflow::{Client, MemoryStore, RunHandle, Status, Store, StoreError, Timestamp};
 
-use crate::faulty::{Call, Error, FaultyStore, Verdict};
+use crate::faulty::{Call, Error, Faults, Verdict};
 use crate::workload::{self, Bodies};
 
 /// What should happen soon.
@@ -37,7 +37,7 @@ async fn a_run_that_is_claimed_again_before_its_hang_up_is_answered_goes_on() {
     let permits = Arc::new(Semaphore::new(0));
     let held = permits.clone();
     let first = std::sync::atomic::AtomicBool::new(true);
-    let store: Arc<dyn Store> = FaultyStore::new(Arc::new(memory.clone()), move |site| {
+    let store: Arc<dyn Store> = Faults::around(Arc::new(memory.clone()), move |site| {
         if site.hangs_up && first.swap(false, std::sync::atomic::Ordering::SeqCst) {
             Verdict::Hold(held.clone())
         } else {
@@ -62,7 +62,7 @@ async fn a_message_that_overtakes_the_answer_to_a_claim_is_seen_without_a_poll()
     let memory = MemoryStore::default();
     let permits = Arc::new(Semaphore::new(0));
     let held = permits.clone();
-    let store: Arc<dyn Store> = FaultyStore::new(Arc::new(memory.clone()), move |site| match site.call {
+    let store: Arc<dyn Store> = Faults::around(Arc::new(memory.clone()), move |site| match site.call {
         Call::Claim => Verdict::Hold(held.clone()),
         _ => Verdict::Pass,
     });
@@ -93,7 +93,7 @@ async fn messages_of_a_commit_whose_answer_is_lost_are_seen_without_a_poll() {
     let memory = MemoryStore::default();
     let losses = Arc::new(std::sync::atomic::AtomicU32::new(0));
     let left = losses.clone();
-    let store: Arc<dyn Store> = FaultyStore::new(Arc::new(memory.clone()), move |site| {
+    let store: Arc<dyn Store> = Faults::around(Arc::new(memory.clone()), move |site| {
         let order = std::sync::atomic::Ordering::SeqCst;
         let lost = site.call == Call::Commit && left.fetch_update(order, order, |n| n.checked_sub(1)).is_ok();
         if lost { Verdict::After(Error::Unknown) } else { Verdict::Pass }
@@ -130,8 +130,7 @@ async fn messages_of_a_commit_whose_answer_is_lost_are_seen_without_a_poll() {
 async fn an_invocation_that_nobody_waits_for_any_more_still_runs() {
     let memory = MemoryStore::default();
     let permits = Arc::new(Semaphore::new(0));
-    let store: Arc<dyn Store> =
-        FaultyStore::once(Arc::new(memory.clone()), Call::Create, 1, Verdict::Hold(permits.clone()));
+    let store: Arc<dyn Store> = Faults::once(Arc::new(memory.clone()), Call::Create, 1, Verdict::Hold(permits.clone()));
     let executor = workload::executor(&store, &Bodies::new(&memory)).await;
     let client = executor.client();
     let invocation = async { client.invoke(workload::steps, 1).id("dropped").await };
@@ -153,7 +152,7 @@ async fn an_invocation_that_nobody_waits_for_any_more_still_runs() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_invocation_is_unknown_when_any_try_was() {
     let memory = MemoryStore::default();
-    let store: Arc<dyn Store> = FaultyStore::new(Arc::new(memory.clone()), |site| match (site.call, site.nth) {
+    let store: Arc<dyn Store> = Faults::around(Arc::new(memory.clone()), |site| match (site.call, site.nth) {
         (Call::Create, 1) => Verdict::After(Error::Unknown),
         (Call::Create, _) => Verdict::Before(Error::Unavailable),
         _ => Verdict::Pass,
@@ -167,7 +166,7 @@ async fn an_invocation_is_unknown_when_any_try_was() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn runs_outlive_a_time_in_which_every_commit_is_refused() {
     let memory = MemoryStore::default();
-    let store: Arc<dyn Store> = FaultyStore::new(Arc::new(memory.clone()), |site| match (site.call, site.nth) {
+    let store: Arc<dyn Store> = Faults::around(Arc::new(memory.clone()), |site| match (site.call, site.nth) {
         (Call::Commit, 2..=12) => Verdict::Before(Error::Unusable),
         _ => Verdict::Pass,
     });
@@ -203,7 +202,7 @@ async fn commits_tell_that_the_lease_lasts_so_that_nobody_asks() {
     let asking = asked.clone();
     // Half of it may pass between two answers.
     let notice = Some(Duration::from_millis(500));
-    let store: Arc<dyn Store> = FaultyStore::with_notice(inner, notice, move |site| {
+    let store: Arc<dyn Store> = Faults::with_notice(inner, notice, move |site| {
         asking.fetch_add(u32::from(site.call == Call::LeaseLeft), std::sync::atomic::Ordering::SeqCst);
         Verdict::Pass
     });
@@ -220,7 +219,7 @@ async fn commits_tell_that_the_lease_lasts_so_that_nobody_asks() {
 
 /// A client of another process, whose lookups fail while `away` says so.
 fn asking(memory: &MemoryStore, away: impl Fn() -> bool + Send + Sync + 'static) -> Client {
-    let store: Arc<dyn Store> = FaultyStore::new(Arc::new(memory.clone()), move |site| match site.call {
+    let store: Arc<dyn Store> = Faults::around(Arc::new(memory.clone()), move |site| match site.call {
         Call::Find if away() => Verdict::Before(Error::Unavailable),
         _ => Verdict::Pass,
     });
@@ -275,7 +274,7 @@ impl Clock for RuntimeClock {
 /// An executor that reaches the store except from `begin` until `end`, and a run that it keeps for hours.
 async fn away(memory: &MemoryStore, begin: Duration, end: Duration) -> (Executor, RunHandle<()>) {
     let started = tokio::time::Instant::now();
-    let store: Arc<dyn Store> = FaultyStore::new(Arc::new(memory.clone()), move |_| {
+    let store: Arc<dyn Store> = Faults::around(Arc::new(memory.clone()), move |_| {
         if (begin..end).contains(&started.elapsed()) { Verdict::Before(Error::Unavailable) } else { Verdict::Pass }
     });
     let builder = Executor::builder(store).register(keeps).lease(Duration::from_secs(3), Duration::from_secs(1));

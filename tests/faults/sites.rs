@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::stream::{self, StreamExt};
 use workflow::MemoryStore;
 
-use crate::faulty::{Call, Error, FaultyStore, Verdict};
+use crate::faulty::{ALL, Call, Error, Faults, Verdict};
 use crate::workload;
 
 /// How many of the calls of each method are failed, each in a run of its own.
@@ -24,7 +24,7 @@ async fn each_site_once(calls: &[Call], opening: Opening, verdicts: &[Verdict]) 
     let runs = stream::iter(sites).map(|(call, nth, verdict)| async move {
         let what = format!("{call:?} number {nth}: {verdict:?}, after {opening:?}");
         let memory = MemoryStore::default();
-        let faulty = FaultyStore::new(Arc::new(memory.clone()), move |site| {
+        let faulty = Faults::around(Arc::new(memory.clone()), move |site| {
             if (site.call, site.nth) == (call, nth) {
                 verdict.clone()
             } else if Some((site.call, site.nth)) == opening {
@@ -43,13 +43,13 @@ async fn each_site_once(calls: &[Call], opening: Opening, verdicts: &[Verdict]) 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_was_not_applied_is_made_up_for() {
     let verdicts = [Error::Unavailable, Error::Contention].map(Verdict::Before);
-    each_site_once(&Call::ALL, None, &verdicts).await;
+    each_site_once(&ALL, None, &verdicts).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_of_unknown_outcome_is_resolved() {
     let verdicts = [Verdict::Before(Error::Unknown), Verdict::After(Error::Unknown)];
-    each_site_once(&Call::ALL, None, &verdicts).await;
+    each_site_once(&ALL, None, &verdicts).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

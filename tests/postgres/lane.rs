@@ -10,7 +10,7 @@ use workflow::prelude::*;
 use workflow::{Client, Status, Store};
 use workflow_testserver::{Database, test_database};
 
-use crate::faulty::{Call, Error, FaultyStore, Site, Verdict};
+use crate::faulty::{Call, Error, Faults, Site, Verdict};
 use crate::support::{Narrow, PATIENCE, soon, until};
 
 /// The last statement of a session that wrote a lone step, which goes on a driver's lane.
@@ -128,7 +128,7 @@ async fn a_driver_that_panics_is_replaced() {
     let inner: Arc<dyn Store> = Arc::new(PgStore::connect(database.url()).await.expect("connects"));
     let panicked = Arc::new(AtomicBool::new(false));
     let told = panicked.clone();
-    let store: Arc<dyn Store> = FaultyStore::new(inner, move |site| {
+    let store: Arc<dyn Store> = Faults::around(inner, move |site| {
         let lone_commit = site.on_lane && site.call == Call::Commit;
         assert!(!lone_commit || told.swap(true, Ordering::SeqCst), "injected, in the middle of a driver");
         Verdict::Pass
@@ -170,7 +170,7 @@ async fn lone_runs(failing: u64) -> (Database, Executor, Arc<dyn Store>, Vec<Res
     let inner: Arc<dyn Store> = Arc::new(PgStore::connect(database.url()).await.expect("connects"));
     let lost = Arc::new(AtomicBool::new(false));
     let (judge, told) = (loses_a_lone_run(failing), lost.clone());
-    let store: Arc<dyn Store> = FaultyStore::new(inner.clone(), move |site| {
+    let store: Arc<dyn Store> = Faults::around(inner.clone(), move |site| {
         let verdict = judge(site);
         told.fetch_or(!matches!(verdict, Verdict::Pass), Ordering::SeqCst);
         verdict

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use workflow::prelude::*;
+use workflow::store::Method;
 use workflow::{Status, StoreError};
 
 use crate::support::{BRIEF, Faulty, Probe, on_every_store, soon, stopwatch, until};
@@ -94,9 +95,9 @@ on_every_store! {
         let two = stage.executor_on(stage.another().await).register(gated).register(plain).start().await.expect("starts");
         let run = one.client().invoke(gated, ()).await.expect("invokes");
         stage.probe.noted("body", 1).await;
-        faulty.fail("commit", StoreError::Unavailable("unplugged".into()));
+        faulty.fail(Method::Commit, StoreError::Unavailable("unplugged".into()));
         let stuck = one.client().invoke(plain, 1).await.expect("invokes");
-        until("its step is being written", || faulty.calls("commit") > 0).await;
+        until("its step is being written", || faulty.calls(Method::Commit) > 0).await;
         let closing = tokio::spawn(one.shutdown());
         stage.probe.noted("body", 2).await;
         assert_eq!(two.resident(), 1);
@@ -204,7 +205,7 @@ on_every_store! {
         let runs = one.client().invoke_many(gated, std::iter::repeat_n((), 3)).await.expect("invokes");
         stage.probe.noted("body", 3).await;
         let before = one.id();
-        for method in ["heartbeat", "register", "claim"] {
+        for method in [Method::Heartbeat, Method::Register, Method::Claim] {
             faulty.fail(method, StoreError::Unavailable("cut off".into()));
         }
         let two = stage.executor().lease(BRIEF.0, BRIEF.1).register(gated).start().await.expect("starts");
@@ -244,7 +245,7 @@ on_every_store! {
         let one = stage.executor_on(faulty.store()).lease(BRIEF.0, BRIEF.1).register(gated).start().await.expect("starts");
         let run = one.client().invoke(gated, ()).await.expect("invokes");
         stage.probe.noted("body", 1).await;
-        for method in ["commit", "heartbeat", "close", "register", "claim"] {
+        for method in [Method::Commit, Method::Heartbeat, Method::Close, Method::Register, Method::Claim] {
             faulty.fail(method, StoreError::Unavailable("unplugged".into()));
         }
         stage.probe.open("gate", 5);

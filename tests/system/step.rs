@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use workflow::prelude::*;
+use workflow::store::Method;
 use workflow::{FailureKind, Status};
 
 use crate::support::{BRIEF, Probe, Stage, eventually, on_every_store, soon, until};
@@ -457,7 +458,7 @@ async fn a_commit_whose_acknowledgement_is_lost_is_looked_up_and_not_repeated() 
     let faulty = crate::support::Faulty::new(stage.store.clone());
     let executor = stage.executor_on(faulty.store()).register(counted).start().await.expect("starts");
     for _ in 0..20 {
-        faulty.fail_after_once("commit", workflow::StoreError::Unknown("cut".into()));
+        faulty.fail_after_once(Method::Commit, workflow::StoreError::Unknown("cut".into()));
         let run = executor.client().invoke(counted, ()).await.expect("invokes");
         soon("result", run.result()).await.expect("completes");
         assert_eq!(stage.lines(run.id()).await, ["ok step count"]);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::{Connection, PgConnection, Row, SqliteConnection};
 use workflow::StoreError;
 use workflow::prelude::*;
+use workflow::store::Method;
 
 use crate::support::{BRIEF, Faulty, Place, Probe, Stage, on_every_database, outlast, soon, until};
 
@@ -301,9 +302,9 @@ on_every_database! {
         let held = first.client().invoke_named("held", &()).await.expect("invokes");
         stage.probe.noted("body", 1).await;
         // Its commit waits for the end of the transaction, on a file.
-        let before = faulty.calls("commit");
+        let before = faulty.calls(Method::Commit);
         stage.probe.open("step", 5);
-        until("the step commits", || faulty.calls("commit") > before).await;
+        until("the step commits", || faulty.calls(Method::Commit) > before).await;
         soon("shutdown", first.shutdown()).await.expect("shuts down");
         assert_eq!(books(&stage).await, (100, 0));
         stage.probe.open("held", 5);
@@ -320,7 +321,7 @@ on_every_database! {
         let run = first.client().invoke_named("deposit", &(1, 1)).await.expect("invokes");
         soon("result", run.result()).await.expect("completes");
         // Cut off with a run that was never begun elsewhere: whoever is alive does it, once.
-        for method in ["heartbeat", "register", "claim"] {
+        for method in [Method::Heartbeat, Method::Register, Method::Claim] {
             faulty.fail(method, StoreError::Unavailable("cut off".into()));
         }
         let second = registered(&stage, stage.executor_on(stage.another().await).lease(BRIEF.0, BRIEF.1)).start().await.expect("starts");

@@ -52,10 +52,12 @@
 //! there.)
 
 mod error;
+mod layer;
 mod turn;
 mod types;
 
 pub use error::StoreError;
+pub use layer::{Call, Layer, Layered, Method};
 pub use turn::*;
 pub use types::*;
 

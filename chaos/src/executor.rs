@@ -121,7 +121,7 @@ fn faulty(setup: &Setup, store: Arc<dyn Store>) -> Arc<dyn Store> {
         println!(
             "{} 1 {:?}",
             if matches!(verdict, Verdict::After(_)) { "injected-after" } else { "injected-before" },
-            site.call
+            site.method
         );
         verdict
     })

@@ -174,9 +174,9 @@ impl Pace {
 /// Drops everything and registers under a new id, as soon as the store lets it.
 ///
 /// What the old life still owns is handed over in good order where that is still possible: its runs needn't wait until
-/// the lease has run out, and count no crash, since no process died (unless a driver has panicked). That others are taken over is left to the next
-/// heartbeat: after an outage of the database everybody's lease has run out, and who comes back first must not take
-/// the others for dead.
+/// the lease has run out, and count no crash, since no process died (unless a driver has panicked). That others are taken
+/// over is left to the next heartbeat: after an outage of the database everybody's lease has run out, and who comes back
+/// first must not take the others for dead.
 async fn rebirth(engine: &Arc<Engine>) -> Instant {
     let store = &engine.shared.env.store;
     let old = engine.life.executor();

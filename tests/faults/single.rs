@@ -11,7 +11,7 @@ use workflow::prelude::*;
 use workflow::store::RunRef;
 use workflow::{Client, MemoryStore, RunHandle, Status, Store, StoreError, Timestamp};
 
-use crate::faulty::{Call, Error, Faults, Verdict};
+use crate::faulty::{Error, Faults, Method, Verdict};
 use crate::workload::{self, Bodies};
 
 /// What should happen soon.
@@ -62,8 +62,8 @@ async fn a_message_that_overtakes_the_answer_to_a_claim_is_seen_without_a_poll()
     let memory = MemoryStore::default();
     let permits = Arc::new(Semaphore::new(0));
     let held = permits.clone();
-    let store: Arc<dyn Store> = Faults::around(Arc::new(memory.clone()), move |site| match site.call {
-        Call::Claim => Verdict::Hold(held.clone()),
+    let store: Arc<dyn Store> = Faults::around(Arc::new(memory.clone()), move |site| match site.method {
+        Method::Claim => Verdict::Hold(held.clone()),
         _ => Verdict::Pass,
     });
     let hour = Duration::from_secs(3_600);
@@ -95,7 +95,7 @@ async fn messages_of_a_commit_whose_answer_is_lost_are_seen_without_a_poll() {
     let left = losses.clone();
     let store: Arc<dyn Store> = Faults::around(Arc::new(memory.clone()), move |site| {
         let order = std::sync::atomic::Ordering::SeqCst;
-        let lost = site.call == Call::Commit && left.fetch_update(order, order, |n| n.checked_sub(1)).is_ok();
+        let lost = site.method == Method::Commit && left.fetch_update(order, order, |n| n.checked_sub(1)).is_ok();
         if lost { Verdict::After(Error::Unknown) } else { Verdict::Pass }
     });
     let hour = Duration::from_secs(3_600);
@@ -130,7 +130,8 @@ async fn messages_of_a_commit_whose_answer_is_lost_are_seen_without_a_poll() {
 async fn an_invocation_that_nobody_waits_for_any_more_still_runs() {
     let memory = MemoryStore::default();
     let permits = Arc::new(Semaphore::new(0));
-    let store: Arc<dyn Store> = Faults::once(Arc::new(memory.clone()), Call::Create, 1, Verdict::Hold(permits.clone()));
+    let store: Arc<dyn Store> =
+        Faults::once(Arc::new(memory.clone()), Method::Create, 1, Verdict::Hold(permits.clone()));
     let executor = workload::executor(&store, &Bodies::new(&memory)).await;
     let client = executor.client();
     let invocation = async { client.invoke(workload::steps, 1).id("dropped").await };
@@ -152,9 +153,9 @@ async fn an_invocation_that_nobody_waits_for_any_more_still_runs() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_invocation_is_unknown_when_any_try_was() {
     let memory = MemoryStore::default();
-    let store: Arc<dyn Store> = Faults::around(Arc::new(memory.clone()), |site| match (site.call, site.nth) {
-        (Call::Create, 1) => Verdict::After(Error::Unknown),
-        (Call::Create, _) => Verdict::Before(Error::Unavailable),
+    let store: Arc<dyn Store> = Faults::around(Arc::new(memory.clone()), |site| match (site.method, site.nth) {
+        (Method::Create, 1) => Verdict::After(Error::Unknown),
+        (Method::Create, _) => Verdict::Before(Error::Unavailable),
         _ => Verdict::Pass,
     });
     let client = workflow::Client::new(store);
@@ -166,8 +167,8 @@ async fn an_invocation_is_unknown_when_any_try_was() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn runs_outlive_a_time_in_which_every_commit_is_refused() {
     let memory = MemoryStore::default();
-    let store: Arc<dyn Store> = Faults::around(Arc::new(memory.clone()), |site| match (site.call, site.nth) {
-        (Call::Commit, 2..=12) => Verdict::Before(Error::Unusable),
+    let store: Arc<dyn Store> = Faults::around(Arc::new(memory.clone()), |site| match (site.method, site.nth) {
+        (Method::Commit, 2..=12) => Verdict::Before(Error::Unusable),
         _ => Verdict::Pass,
     });
     let executor = workload::executor(&store, &Bodies::new(&memory)).await;
@@ -203,7 +204,7 @@ async fn commits_tell_that_the_lease_lasts_so_that_nobody_asks() {
     // Half of it may pass between two answers.
     let notice = Some(Duration::from_millis(500));
     let store: Arc<dyn Store> = Faults::with_notice(inner, notice, move |site| {
-        asking.fetch_add(u32::from(site.call == Call::LeaseLeft), std::sync::atomic::Ordering::SeqCst);
+        asking.fetch_add(u32::from(site.method == Method::LeaseLeft), std::sync::atomic::Ordering::SeqCst);
         Verdict::Pass
     });
     let executor = workflow::Executor::builder(store).register(paced).start().await.expect("starts");
@@ -219,8 +220,8 @@ async fn commits_tell_that_the_lease_lasts_so_that_nobody_asks() {
 
 /// A client of another process, whose lookups fail while `away` says so.
 fn asking(memory: &MemoryStore, away: impl Fn() -> bool + Send + Sync + 'static) -> Client {
-    let store: Arc<dyn Store> = Faults::around(Arc::new(memory.clone()), move |site| match site.call {
-        Call::Find if away() => Verdict::Before(Error::Unavailable),
+    let store: Arc<dyn Store> = Faults::around(Arc::new(memory.clone()), move |site| match site.method {
+        Method::Find if away() => Verdict::Before(Error::Unavailable),
         _ => Verdict::Pass,
     });
     Client::new(store)

@@ -10,7 +10,7 @@ use workflow::prelude::*;
 use workflow::{Client, Status, Store};
 use workflow_testserver::{Database, test_database};
 
-use crate::faulty::{Call, Error, Faults, Site, Verdict};
+use crate::faulty::{Error, Faults, Method, Site, Verdict};
 use crate::support::{Narrow, PATIENCE, soon, until};
 
 /// The last statement of a session that wrote a lone step, which goes on a driver's lane.
@@ -129,7 +129,7 @@ async fn a_driver_that_panics_is_replaced() {
     let panicked = Arc::new(AtomicBool::new(false));
     let told = panicked.clone();
     let store: Arc<dyn Store> = Faults::around(inner, move |site| {
-        let lone_commit = site.on_lane && site.call == Call::Commit;
+        let lone_commit = site.on_lane && site.method == Method::Commit;
         assert!(!lone_commit || told.swap(true, Ordering::SeqCst), "injected, in the middle of a driver");
         Verdict::Pass
     });
@@ -151,12 +151,12 @@ fn loses_a_lone_run(failing: u64) -> impl Fn(Site) -> Verdict + Send + Sync {
     let left = Mutex::new(None);
     move |site| {
         let mut left = left.lock().expect("no panic holds it");
-        match (site.call, &mut *left) {
-            (Call::Create, None) if site.on_lane => {
+        match (site.method, &mut *left) {
+            (Method::Create, None) if site.on_lane => {
                 *left = Some(failing);
                 Verdict::After(Error::Unknown)
             }
-            (Call::Create, Some(left @ 1..)) => {
+            (Method::Create, Some(left @ 1..)) => {
                 *left -= 1;
                 Verdict::Before(Error::Unavailable)
             }

@@ -7,29 +7,29 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use workflow::store::{Layer, Layered, Then};
+use workflow::store::{Call, Layer, Layered, Then};
 use workflow::{Store, StoreError};
 
-pub use workflow::store::Method as Call;
+pub use workflow::store::Method;
 
 /// Those that every store has.
-pub const ALL: [Call; 16] = [
-    Call::Register,
-    Call::Heartbeat,
-    Call::HandOver,
-    Call::Close,
-    Call::Rescue,
-    Call::Create,
-    Call::Claim,
-    Call::Commit,
-    Call::Landed,
-    Call::Deliver,
-    Call::Mail,
-    Call::Find,
-    Call::List,
-    Call::Journal,
-    Call::Resume,
-    Call::Sweep,
+pub const ALL: [Method; 16] = [
+    Method::Register,
+    Method::Heartbeat,
+    Method::HandOver,
+    Method::Close,
+    Method::Rescue,
+    Method::Create,
+    Method::Claim,
+    Method::Commit,
+    Method::Landed,
+    Method::Deliver,
+    Method::Mail,
+    Method::Find,
+    Method::List,
+    Method::Journal,
+    Method::Resume,
+    Method::Sweep,
 ];
 
 /// A kind of failure.
@@ -57,7 +57,7 @@ impl Error {
 /// One call.
 #[derive(Debug, Clone, Copy)]
 pub struct Site {
-    pub call: Call,
+    pub method: Method,
     /// The how-manieth of its kind, from 1.
     pub nth: u64,
     /// Whether it is a commit that gives a run away to wait.
@@ -83,9 +83,8 @@ type Judge = Box<dyn Fn(Site) -> Verdict + Send + Sync>;
 /// What becomes of calls.
 pub struct Faults {
     judge: Judge,
-    /// What is said in the place of the store's notice.
-    notice: Option<Option<Duration>>,
-    counts: Mutex<HashMap<Call, u64>>,
+    notice: Option<Duration>,
+    counts: Mutex<HashMap<Method, u64>>,
 }
 
 impl std::fmt::Debug for Faults {
@@ -99,9 +98,9 @@ impl Faults {
     pub fn around(
         inner: Arc<dyn Store>,
         judge: impl Fn(Site) -> Verdict + Send + Sync + 'static,
-    ) -> Arc<Layered<Faults>> {
-        let faults = Self { judge: Box::new(judge), notice: None, counts: Mutex::default() };
-        Arc::new(Layered::new(inner, Arc::new(faults)))
+    ) -> Arc<Layered<Self>> {
+        let notice = inner.notice();
+        Self::with_notice(inner, notice, judge)
     }
 
     /// With another notice than that of `inner`.
@@ -109,24 +108,23 @@ impl Faults {
         inner: Arc<dyn Store>,
         notice: Option<Duration>,
         judge: impl Fn(Site) -> Verdict + Send + Sync + 'static,
-    ) -> Arc<Layered<Faults>> {
-        let faults = Self { judge: Box::new(judge), notice: Some(notice), counts: Mutex::default() };
+    ) -> Arc<Layered<Self>> {
+        let faults = Self { judge: Box::new(judge), notice, counts: Mutex::default() };
         Arc::new(Layered::new(inner, Arc::new(faults)))
     }
 
     /// Fails one call.
-    pub fn once(inner: Arc<dyn Store>, call: Call, nth: u64, verdict: Verdict) -> Arc<Layered<Faults>> {
-        Self::around(
-            inner,
-            move |site| if site.call == call && site.nth == nth { verdict.clone() } else { Verdict::Pass },
-        )
+    pub fn once(inner: Arc<dyn Store>, method: Method, nth: u64, verdict: Verdict) -> Arc<Layered<Self>> {
+        let judge =
+            move |site: Site| if site.method == method && site.nth == nth { verdict.clone() } else { Verdict::Pass };
+        Self::around(inner, judge)
     }
 }
 
 impl Layer for Faults {
     async fn call<T: Send>(
         &self,
-        call: workflow::store::Call<'_>,
+        call: Call<'_>,
         work: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
         let nth = {
@@ -136,7 +134,7 @@ impl Layer for Faults {
             *count
         };
         let hangs_up = call.turns.iter().any(|turn| matches!(turn.then, Then::HangUp { .. }));
-        match (self.judge)(Site { call: call.method, nth, hangs_up, on_lane: call.on_lane }) {
+        match (self.judge)(Site { method: call.method, nth, hangs_up, on_lane: call.on_lane }) {
             Verdict::Pass => work.await,
             Verdict::Before(error) => Err(error.make()),
             Verdict::After(error) => {
@@ -152,7 +150,7 @@ impl Layer for Faults {
         }
     }
 
-    fn notice(&self, notice: Option<Duration>) -> Option<Duration> {
-        self.notice.unwrap_or(notice)
+    fn notice(&self, _: Option<Duration>) -> Option<Duration> {
+        self.notice
     }
 }

@@ -21,7 +21,7 @@
 ///     }
 /// }
 ///
-/// # fn my_store() -> Arc<dyn Store> { unimplemented!() }
+/// # fn my_store() -> Arc<dyn Store> { Arc::new(workflow_core::MemoryStore::default()) }
 /// async fn harness() -> OnMyStore {
 ///     OnMyStore(my_store())
 /// }

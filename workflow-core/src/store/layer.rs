@@ -243,7 +243,7 @@ impl<L: Layer> Store for Layered<L> {
     }
 
     fn lane(&self) -> Option<Box<dyn Lane>> {
-        let inner = self.inner.lane().filter(|_| self.layer.has_lanes())?;
+        let inner = if self.layer.has_lanes() { self.inner.lane()? } else { return None };
         Some(Box::new(LayeredLane { inner, layer: self.layer.clone() }))
     }
 

@@ -137,7 +137,9 @@ async fn transfers(caller: &mut Caller) {
     let (from, to) = (account(), account());
     let amount = i64::try_from(rng.below(20)).unwrap_or(0) + 1;
     let (refused, millis) = (rng.chance(20), body(rng));
-    let input = Transfer { number: caller.number(), from, to, amount, refused, millis };
+    // Some are frozen with a transaction open.
+    let open_millis = if rng.chance(20) { 20 + rng.below(60) } else { 0 };
+    let input = Transfer { number: caller.number(), from, to, amount, refused, millis, open_millis };
     if caller.field.options.store == Kind::Postgres {
         if let Some(run) = caller.invoke(work::transfer_pg, &input, &id, true).await {
             caller.ended(&run).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use workflow_core::ops::transaction::{Attempt, TransactionError, TransactionOp, transaction_at};
-use workflow_core::{Ctx, Failure};
+use workflow_core::{Ctx, Failure, FailureKind};
 
 use crate::store::SqliteStore;
 use crate::transaction::UserTransaction;
@@ -27,8 +27,8 @@ pub trait TransactionExt {
     /// # Errors
     ///
     /// The body's failure, after which nothing of it is kept; it is tried again by the retry policy, as a step's.
-    /// `TimedOut` when it was open for too long; so is that. `Misuse` when that was three fifths of the executor's lease, when
-    /// its value can't be journaled, or when the run's journal isn't in SQLite.
+    /// `TimedOut` when it was open for too long; so is that, as the process may have been frozen. `Misuse` when its value
+    /// can't be journaled, or when the run's journal isn't in SQLite.
     ///
     /// # Cancel safety
     ///
@@ -62,12 +62,13 @@ pub trait TransactionExt {
 /// and never be committed.
 async fn within<T>(longest: Duration, body: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::time::timeout(longest, body).await.unwrap_or_else(|_| {
-        Err(Failure::misuse(format!(
+        let late = format!(
             "the transaction was open for more than {} s and was rolled back: on SQLite that is three fifths of the \
              executor's lease, whatever .max_open(..) says, since the heartbeat waits for it; keep everything but \
              statements out of it, or give the executor a longer lease with Builder::lease",
             longest.as_secs_f64()
-        )))
+        );
+        Err(Failure::of(FailureKind::TimedOut, late))
     })
 }
 

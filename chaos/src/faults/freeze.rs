@@ -1,4 +1,4 @@
-//! Processes that freeze for longer than their lease (F2), some of them with a commit on its way.
+//! Processes that freeze (F2): for longer than their lease, some of them with a commit on its way, and for less.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,7 +20,10 @@ pub async fn freeze(field: Arc<Field>, mut rng: Rng) {
     while field.between(&mut rng, pause.0, pause.1).await {
         let Some((slot, mut seat)) = field.victim(&mut rng) else { continue };
         let hold = is_alone(&field) || rng.chance(60);
-        if let Some(process) = &mut seat.process {
+        let brief = !is_alone(&field) && rng.chance(30);
+        if let (true, Some(process)) = (brief, &mut seat.process) {
+            doze(&field, process, &mut rng).await;
+        } else if let Some(process) = &mut seat.process {
             freeze_one(&field, slot, process, hold, &mut rng).await;
         }
     }
@@ -30,6 +33,18 @@ pub async fn freeze(field: Arc<Field>, mut rng: Rng) {
 /// one have just begun to go on elsewhere.
 pub fn is_alone(field: &Field) -> bool {
     field.options.faults.iter().eq([&Class::F2])
+}
+
+/// For less than the lease: nothing is taken over, and nothing that was under way may have gone wrong for it.
+async fn doze(field: &Field, process: &mut Process, rng: &mut Rng) {
+    let lease = u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX);
+    field.fault(Class::F2, Hit::Other, Some(&process.name), "SIGSTOP for less than the lease").await;
+    let frozen = process.signal("STOP").await;
+    field.pause(rng.millis(lease * 62 / 100, lease * 75 / 100)).await;
+    process.signal("CONT").await;
+    if frozen {
+        field.tally.landed(Class::F2, "dozed");
+    }
 }
 
 async fn freeze_one(field: &Field, slot: &Slot, process: &mut Process, hold: bool, rng: &mut Rng) {

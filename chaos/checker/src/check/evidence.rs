@@ -5,6 +5,9 @@ use uuid::Uuid;
 use crate::dump::{Entry, Event, Message, Run};
 use crate::record::{Line, Time};
 
+/// Of a failure, so many characters are shown.
+const LONGEST: usize = 400;
+
 /// Records and rows with their times.
 #[derive(Debug, Default)]
 pub(super) struct Evidence(Vec<(Option<Time>, String)>);
@@ -53,6 +56,9 @@ impl Evidence {
         }
         if run.crashes > 0 {
             text += &format!(" crashes {}", run.crashes);
+        }
+        if let Some((_, output)) = run.output.as_ref().filter(|_| run.status == "failed") {
+            text += &format!(": {}", String::from_utf8_lossy(output).chars().take(LONGEST).collect::<String>());
         }
         self.0.push((run.finished_at.or(Some(run.created_at)), text));
         self
